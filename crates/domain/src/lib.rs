@@ -1,1 +1,29 @@
+//! Values and decisions of orinoco, pure: no clock, no I/O, no runtime.
+//!
+//! A value is parsed once, at the edge, into a type that can't be wrong (`DeviceId`, `Axis`, `Timestamp`); a decision
+//! (pairing, partitioning) is a function of its arguments. Everything here is tested without a server.
 
+mod axis;
+mod dead_letter;
+mod device;
+mod frame;
+pub mod pairing;
+mod partition;
+mod reading;
+mod record;
+mod record_id;
+mod timestamp;
+mod topic;
+
+pub use axis::Axis;
+pub use dead_letter::DeadLetter;
+pub use device::{DeviceId, InvalidDeviceId};
+pub use frame::{CoordinateData, Frame};
+pub use partition::{Position, partition_of};
+pub use reading::{PayloadError, Reading};
+pub use record::{
+    CoordinateRecord, HEADER_ID, HEADER_REDELIVERED, HEADER_TRACEPARENT, RawRecord, RecordError, RecordValue,
+};
+pub use record_id::{InvalidRecordId, Origin, RecordId};
+pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use topic::{TopicError, TopicFilters};

@@ -1,0 +1,93 @@
+//! Partitions: which one a device belongs to, and how far one has been read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Axis;
+
+/// The next offset to read of `coordX-p` and `coordY-p`: a partition of both topics is read and committed as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Position {
+    pub x: i64,
+    pub y: i64,
+}
+
+impl Position {
+    #[must_use]
+    pub fn of(&self, axis: Axis) -> i64 {
+        match axis {
+            Axis::X => self.x,
+            Axis::Y => self.y,
+        }
+    }
+
+    pub fn set(&mut self, axis: Axis, next_offset: i64) {
+        match axis {
+            Axis::X => self.x = next_offset,
+            Axis::Y => self.y = next_offset,
+        }
+    }
+
+    /// Records between `self` and the end of the log.
+    #[must_use]
+    pub fn lag_behind(&self, end: &Self) -> u64 {
+        let behind = (end.x - self.x).max(0) + (end.y - self.y).max(0);
+        behind.unsigned_abs()
+    }
+}
+
+/// Kafka's default partitioner for keyed records: murmur2 of the key, positive, modulo the count
+/// (`org.apache.kafka.common.utils.Utils.murmur2`), so that any Java producer agrees with us.
+#[must_use]
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    debug_assert!(partitions > 0, "a topic has at least one partition");
+    (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
+fn murmur2(data: &[u8]) -> u32 {
+    const MIX: u32 = 0x5bd1_e995;
+    // The reference takes a 32-bit length; a key is at most 64 bytes.
+    let mut hash = 0x9747_b28c_u32 ^ (data.len() as u32);
+    let mut chunks = data.chunks_exact(4);
+    for chunk in &mut chunks {
+        let mut word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]).wrapping_mul(MIX);
+        word = (word ^ (word >> 24)).wrapping_mul(MIX);
+        hash = hash.wrapping_mul(MIX) ^ word;
+    }
+    let tail = chunks.remainder();
+    if !tail.is_empty() {
+        for (index, byte) in tail.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * index);
+        }
+        hash = hash.wrapping_mul(MIX);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(MIX);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+    #[test]
+    fn murmur2_agrees_with_kafka() {
+        let cases: [(&str, i32); 6] = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn lag_counts_both_axes_and_is_never_negative() {
+        let position = Position { x: 5, y: 9 };
+        assert_eq!(position.lag_behind(&Position { x: 7, y: 9 }), 2);
+        assert_eq!(position.lag_behind(&Position { x: 0, y: 10 }), 1);
+    }
+}
