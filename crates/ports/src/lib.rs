@@ -1,1 +1,37 @@
+//! The outside world as orinoco sees it: one trait a port, with the errors that a caller treats differently.
+//!
+//! Each port has two adapters (`orinoco-embedded`, `orinoco-services`), and one conformance suite (feature `conformance`)
+//! that runs on both. Client libraries' types stay behind these traits.
 
+mod clock;
+mod intake;
+mod journal;
+mod lease;
+mod log;
+mod server;
+mod socket;
+mod store;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use clock::{Clock, SystemClock};
+pub use intake::{InboundMessage, Intake, MqttError, MqttLink, MqttSource, Refused};
+pub use journal::{Journal, JournalDepth, JournalEntry, JournalError, JournalRecord};
+pub use lease::{Lease, LeaseError, Leases};
+pub use log::{DeadLetterPage, Fetched, FetchedRecord, LogError, RecordLog, StoredDeadLetter};
+pub use server::{Running, Server, ServerError};
+pub use socket::ClientSocket;
+pub use store::{
+    Applied, Batch, CoordinateStore, DeviceUpdate, HistoryPage, PartitionState, Publication, PublishedFrame,
+    SnapshotEntry, SnapshotPage, StoreError, Subscription,
+};
+
+/// A backend as `/readyz` and `orinoco doctor` speak of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// Product and version, as the backend itself says.
+    pub version: String,
+    /// What to mend, in a sentence each; empty when all is well.
+    pub advice: Vec<String>,
+}

@@ -1,0 +1,45 @@
+//! Leases: who owns a partition, or the ingest. PostgreSQL's clock decides; embedded, there is one owner.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::BackendInfo;
+
+/// Ownership until it is not renewed for its time to live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// `ingest`, or `partition/3`.
+    pub name: String,
+    /// Grows with each change of owner, across all restarts, never repeats: the fencing token.
+    pub epoch: u64,
+}
+
+/// One holder's view of the leases; made with the owner's identity.
+#[async_trait]
+pub trait Leases: Send + Sync + 'static {
+    /// Renews those of `wanted` that this owner holds, takes those that are free, expired, or held by an earlier run of this same owner
+    /// (with a higher epoch), and returns all that it now holds. The epoch of a lease held on without a break stays the same.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unavailable`]: nothing is known; leases held so far go on until fenced off.
+    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError>;
+
+    /// Gives leases back at once, for the next owner. Those that are not held any more are passed over.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unavailable`]: they run out by themselves.
+    async fn release(&self, names: &[String]) -> Result<(), LeaseError>;
+
+    /// # Errors
+    /// [`LeaseError::Unavailable`].
+    async fn probe(&self) -> Result<BackendInfo, LeaseError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error("lease store {place} can't be reached: {reason}")]
+    Unavailable { place: String, reason: String },
+    #[error("lease store {place} has schema {found}, this program needs {needed}; run `orinoco migrate`")]
+    Schema { place: String, found: String, needed: String },
+}
