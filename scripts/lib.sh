@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # Shared by the scripts beside it: messages, root rights, ports, processes known by pid and start time.
 # Sourced, never run. Needs bash and Linux's /proc.
 set -euo pipefail
@@ -54,13 +55,13 @@ free_port() {
 
 # When a process was started, in clock ticks since boot: with the pid, it names one process for ever.
 process_start_time() {
-  local stat
+  local stat fields
   stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
-  stat="${stat##*) }"
-  set -- $stat
+  # The command's name comes second, in parentheses, and may contain spaces.
+  read -ra fields <<<"${stat##*) }"
   # A zombie is as good as gone.
-  [ "$1" != "Z" ] || return 1
-  printf '%s' "${20}"
+  [ "${fields[0]}" != "Z" ] || return 1
+  printf '%s' "${fields[19]}"
 }
 
 # pid_file_process FILE: prints the pid if the process that the file names is still that process.

@@ -68,7 +68,9 @@ impl Kafka {
                 &classes,
             ])
         };
+        // The optimising compiler would not earn its time in a program of one second.
         let format = java()
+            .arguments(["-XX:TieredStopAtLevel=1"])
             .arguments(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])
             .arguments([&conf]);
         tokio::task::spawn_blocking(move || format.run_to_end()).await??;
