@@ -1,1 +1,135 @@
-//! The conformance suites: what every adapter of a port must do, as functions that an adapter's tests call.
+//! One conformance suite a port: named cases that any adapter must pass, embedded or service.
+//!
+//! An adapter's author implements the port's factory (how to open the adapter on data of its own, and open it again) and writes
+//! `orinoco_ports::conformance_tests!(store, my_factory().await);` in a test module; that expands into one `#[tokio::test]` a case, each
+//! with a factory, and so with data, of its own. The author's crate needs tokio with `macros` and `rt-multi-thread`.
+//!
+//! Invariant: a case asserts what the port's docs say and nothing beyond; where adapters may differ there is a suite of its own
+//! (`exact_order_log`, `shared_leases`, `mqtt_gate`, `mqtt_session`). No case measures time: waits end by an event or by [`DEADLINE`].
+
+// A case fails by a panic that names it.
+#![allow(clippy::unwrap_used)]
+
+pub mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, time::Duration};
+
+/// After so long, what was waited for is taken for lost. Generous: it only ends cases that have failed already.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for `future`, and fails the case with `what` after [`DEADLINE`].
+///
+/// # Panics
+/// After [`DEADLINE`].
+pub async fn within_deadline<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing after {} s", DEADLINE.as_secs()),
+    }
+}
+
+/// Asks again and again until `attempt` gives a value, and fails the case with `what` after [`DEADLINE`].
+///
+/// # Panics
+/// After [`DEADLINE`].
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: impl FnMut() -> F) -> T {
+    within_deadline(what, async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    })
+    .await
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The seed of a case with random steps: `ORINOCO_CONFORMANCE_SEED`, else another one each run. It is printed, so that a failure can
+/// be repeated.
+///
+/// # Panics
+/// Where the variable is set and is no number.
+#[must_use]
+pub fn random_seed(case: &str) -> u64 {
+    let seed = match std::env::var("ORINOCO_CONFORMANCE_SEED") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => fastrand::u64(..),
+    };
+    println!("{case}: ORINOCO_CONFORMANCE_SEED={seed}");
+    seed
+}
+
+/// Expands into the tests of one suite: `conformance_tests!(store, factory)`. The factory's expression is evaluated once a test, in an
+/// asynchronous block.
+#[macro_export]
+macro_rules! conformance_tests {
+    (store, $factory:expr) => {
+        $crate::conformance_cases! { store, $factory;
+            a_new_partition_is_empty_and_has_an_epoch
+            a_batch_is_applied_whole
+            load_returns_exactly_what_batches_left
+            marks_are_merged_by_key
+            a_batch_of_the_clock_moves_nothing_in_the_log
+            a_state_without_frames_is_kept_and_shows_no_value
+            a_replayed_batch_changes_nothing
+            a_batch_with_the_wrong_revision_changes_nothing
+            a_batch_from_the_wrong_position_changes_nothing
+            an_older_owner_is_fenced_off
+            an_older_owner_s_stale_batch_is_fenced_off_rather_than_in_conflict
+            loading_again_with_the_same_fence_changes_nothing
+            of_batches_that_race_exactly_one_is_applied
+            an_owner_that_goes_on_writing_can_t_slip_past_the_next_one_s_load
+            partitions_don_t_mix
+            late_frames_don_t_change_the_latest_value
+            a_device_without_a_value_has_no_latest_value
+            history_is_bounded_and_contiguous
+            history_answers_at_every_edge
+            history_follows_a_changed_bound
+            history_may_be_switched_off
+            a_snapshot_comes_in_pages_and_holds_every_device
+            a_snapshot_of_nothing_is_one_empty_page
+            a_snapshot_leaves_none_out_while_values_change
+            the_epoch_exists_before_any_data_and_is_the_same_everywhere
+            callers_that_race_for_the_first_epoch_agree
+            everything_is_there_after_reopening
+            everything_applied_is_there_after_a_kill
+            a_reset_begins_another_epoch_and_clears_the_partition
+            a_reset_by_an_older_owner_changes_nothing
+            a_reset_outlives_reopening
+            publications_come_in_order_and_complete
+            batches_that_are_not_applied_publish_nothing
+            every_subscriber_gets_every_publication
+            a_subscriber_gets_its_own_partition_only
+            what_was_published_before_subscribing_is_filled_from_history
+            waiting_for_a_publication_may_be_cancelled
+            a_subscriber_that_does_not_read_holds_nobody_up
+            devices_are_told_apart_by_every_legal_character
+            a_partition_holds_ten_thousand_devices
+            a_batch_holds_thousands_of_frames
+            frames_of_4_kib_are_kept_to_the_letter
+            numbers_are_kept_exactly
+            a_probe_says_the_version
+            any_sequence_of_calls_agrees_with_the_model
+        }
+    };
+}
+
+/// The part of [`conformance_tests!`] that all suites share.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($suite:ident, $factory:expr; $($case:ident)*) => {
+        $(
+            #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let factory = $factory;
+                $crate::conformance::$suite::$case(&factory).await;
+            }
+        )*
+    };
+}
