@@ -1,0 +1,104 @@
+//! A worker without its message type: what supervisors, the watchdog and inspection see of a mailbox.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::histogram::Histogram;
+use crate::mailbox::Phase;
+use crate::plan::{MailboxPlan, StopMode, WatchdogPlan};
+
+/// What all children of one child spec share: limits and histograms. A pool's children have one in all.
+pub(crate) struct Profile {
+    pub(crate) parent_path: Arc<str>,
+    pub(crate) mailbox: MailboxPlan,
+    pub(crate) watchdog: WatchdogPlan,
+    /// From queued to taken.
+    pub(crate) waiting: Histogram,
+    /// From taken to handled.
+    pub(crate) handling: Histogram,
+    /// How often the watchdog found a handler over its limit.
+    pub(crate) hung: AtomicU64,
+}
+
+impl Profile {
+    pub(crate) fn new(parent_path: Arc<str>, mailbox: MailboxPlan, watchdog: WatchdogPlan) -> Self {
+        Self {
+            parent_path,
+            mailbox,
+            watchdog,
+            waiting: Histogram::new(),
+            handling: Histogram::new(),
+            hung: AtomicU64::new(0),
+        }
+    }
+}
+
+/// The message in work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub(crate) kind: &'static str,
+    pub(crate) since: Instant,
+}
+
+/// Why an actor was killed: ractor only says "killed".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// A handler ran longer than its limit.
+    Hung { kind: &'static str, handler_max_ms: u64 },
+    /// A supervisor's children were not up in time.
+    StartTimeout,
+    /// The shutdown timeout ran out.
+    ShutdownTimeout,
+    /// Someone asked for it by path.
+    Asked,
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hung { kind, handler_max_ms } => {
+                write!(f, "killed by the watchdog: `{kind}` took more than {handler_max_ms} ms")
+            }
+            Self::StartTimeout => f.write_str("killed: its start timeout ran out"),
+            Self::ShutdownTimeout => f.write_str("killed: its shutdown timeout ran out"),
+            Self::Asked => f.write_str("killed on request"),
+        }
+    }
+}
+
+/// A mailbox at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellView {
+    pub(crate) phase: Phase,
+    pub(crate) incarnation: u64,
+    pub(crate) depth: usize,
+    pub(crate) capacity: usize,
+    pub(crate) rejected: u64,
+    pub(crate) dropped: u64,
+    pub(crate) handled: u64,
+    pub(crate) current: Option<Current>,
+}
+
+/// A worker, type-erased. `Mailbox` is its only implementation.
+pub(crate) trait Cell: Send + Sync {
+    fn path(&self) -> &str;
+    /// Starts an orderly stop: `Drain` handles what is queued first.
+    fn begin_stop(&self, mode: StopMode);
+    /// Ends the incarnation at its next await; false when none runs.
+    fn kill(&self, reason: StopReason) -> bool;
+    /// Tells the actor that its time is over, after the current message.
+    fn expire(&self);
+    fn take_stop_reason(&self) -> Option<StopReason>;
+    /// Whether the last incarnation's state is dropped.
+    fn is_gone(&self) -> bool;
+    /// Waits until the last incarnation's state is dropped.
+    fn gone(&self) -> BoxFuture<'_, ()>;
+    /// When it last had something to do; now, while it has.
+    fn active_at(&self) -> Instant;
+    fn current(&self) -> Option<Current>;
+    fn profile(&self) -> Option<&Arc<Profile>>;
+    fn view(&self) -> CellView;
+}

@@ -1,0 +1,128 @@
+//! Durations as the file writes them: `50ms`, `1.5s`, `2m`, `1h`, `7d`.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// The longest duration a plan takes: a year. Timers beyond two years do not work in tokio's wheel.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Longest suffix first where one ends in another.
+const UNITS: [(&str, f64); 6] = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
+
+/// A wait that may have no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// At most this long.
+    After(Duration),
+    /// `"infinity"`.
+    Infinity,
+}
+
+impl Timeout {
+    /// The duration, if there is one.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::After(duration) => Some(duration),
+            Self::Infinity => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Timeout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(duration) => f.write_str(&format_duration(*duration)),
+            Self::Infinity => f.write_str("infinity"),
+        }
+    }
+}
+
+impl Serialize for Timeout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Reads a duration: a decimal number and a unit (`us`, `ms`, `s`, `m`, `h`, `d`), up to 366 days.
+///
+/// # Errors
+/// What is wrong with it, as a sentence for the person who wrote it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration; write for instance \"50ms\", \"1.5s\", \"2m\", \"1h\" or \"7d\"");
+    let (number, seconds) = UNITS
+        .iter()
+        .find_map(|(unit, seconds)| text.strip_suffix(unit).map(|number| (number, *seconds)))
+        .ok_or_else(wrong)?;
+    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let value: f64 = match number.parse() {
+        Ok(value) if plain => value,
+        _ => return Err(wrong()),
+    };
+    match Duration::try_from_secs_f64(value * seconds) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        _ => Err(format!("`{text}` is too long; the longest duration is \"366d\"")),
+    }
+}
+
+/// The shortest way to write a duration exactly, for whole microseconds.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let us = duration.as_micros();
+    let (value, unit) = match us {
+        0 => (0, "s"),
+        _ if us % 86_400_000_000 == 0 => (us / 86_400_000_000, "d"),
+        _ if us % 3_600_000_000 == 0 => (us / 3_600_000_000, "h"),
+        _ if us % 60_000_000 == 0 => (us / 60_000_000, "m"),
+        _ if us % 1_000_000 == 0 => (us / 1_000_000, "s"),
+        _ if us % 1_000 == 0 => (us / 1_000, "ms"),
+        _ => (us, "us"),
+    };
+    format!("{value}{unit}")
+}
+
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_duration(*duration))
+}
+
+pub(crate) fn serialize_option<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serialize(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_unit_is_read() {
+        for (text, us) in [
+            ("7us", 7),
+            ("50ms", 50_000),
+            ("1.5s", 1_500_000),
+            ("2m", 120_000_000),
+            ("1h", 3_600_000_000),
+            ("7d", 604_800_000_000),
+        ] {
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_micros(us), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "s", "5", "-1s", "+1s", "1e3s", "5 s", "5s ", "1.2.3s", "infs", "nans", "400d", "five"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_duration_reads_back_the_same(ms in 0u64..31_536_000_000) {
+            let duration = Duration::from_millis(ms);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Supervisors as ractor actors: they carry out what the [`board`] decides.
+//!
+//! No handler waits: starts run in tasks of their own that report back, delays are one timer that is armed anew after
+//! every event. So a supervisor whose child fails to start for a minute restarts another one meanwhile.
+
+mod auto_shutdown;
+pub(crate) mod backoff;
+pub(crate) mod board;
+mod children;
+pub(crate) mod intensity;
+pub(crate) mod strategy;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::actor::Failure;
+use crate::node::{Kind, Node};
+use crate::sync::lock;
+use crate::tree::Exit as TreeExit;
+
+use board::{Action, Board, Closing};
+use children::Attendant;
+use strategy::Exit;
+
+/// How long a killed actor may take to end before its supervisor goes on without it: its handler blocks a thread.
+pub(crate) const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A supervisor's end because its intensity was exceeded.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct Escalation {
+    pub(crate) reason: String,
+}
+
+/// A message to come, taken back when this is dropped.
+pub(crate) struct Timed(Option<AbortHandle>);
+
+impl Timed {
+    pub(crate) fn never() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn cast<M: ractor::Message>(
+        actor: &ActorRef<M>,
+        delay: Duration,
+        make: impl FnOnce() -> M + Send + 'static,
+    ) -> Self {
+        let actor = actor.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            // Refused only when the actor has ended.
+            let _ = actor.cast(make());
+        });
+        Self(Some(task.abort_handle()))
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Which actor a supervision event says has ended, and how. Drops the state that ractor sends along.
+pub(crate) fn exit_of(event: SupervisionEvent) -> Option<(u64, Exit)> {
+    match event {
+        SupervisionEvent::ActorTerminated(actor, state, reason) => {
+            drop(state);
+            // Only "killed" and "actor_task_cancelled" carry a reason here: both are abnormal.
+            let exit = reason.map_or(Exit::Normal, Exit::Abnormal);
+            Some((actor.get_id().pid(), exit))
+        }
+        SupervisionEvent::ActorFailed(actor, failure) => {
+            let exit = match failure.downcast_ref::<Escalation>() {
+                Some(escalation) => Exit::Escalated(escalation.reason.clone()),
+                None => Exit::Abnormal(failure.to_string()),
+            };
+            Some((actor.get_id().pid(), exit))
+        }
+        SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
+    }
+}
+
+/// All that can happen to a supervisor, besides ractor's supervision events.
+pub(crate) enum Command {
+    /// A start task is done. The actor of a child supervisor is not up yet.
+    Started { child: usize, outcome: Result<ActorCell, String> },
+    /// A child supervisor has all of its children up.
+    Up { child: usize, pid: u64 },
+    /// An actor's state is dropped, after ractor told its end.
+    Gone { pid: u64, exit: Exit },
+    /// Something is due.
+    Tick,
+    /// Stop all children in order, then end.
+    Shutdown,
+}
+
+/// Whom a supervisor tells that its children are up.
+pub(crate) enum Parent {
+    Supervisor { actor: ActorRef<Command>, child: usize },
+    Tree { up: tokio::sync::watch::Sender<bool> },
+}
+
+pub(crate) struct Arguments {
+    pub(crate) node: Arc<Node>,
+    pub(crate) parent: Parent,
+    /// Where the root says how it ended.
+    pub(crate) exit: Option<Arc<Mutex<Option<TreeExit>>>>,
+}
+
+/// The ractor actor.
+pub(crate) struct Supervisor;
+
+pub(crate) struct State {
+    node: Arc<Node>,
+    parent: Option<Parent>,
+    exit: Option<Arc<Mutex<Option<TreeExit>>>>,
+    board: Board,
+    attendants: Vec<Attendant>,
+    /// Ends that were told before the start task had reported the actor.
+    early: Vec<(u64, Exit)>,
+    timer: Timed,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Whatever still ran below is killed by ractor with the supervisor.
+        for child in &self.node.children {
+            children::mark_stopped(child);
+        }
+    }
+}
+
+impl State {
+    fn new(arguments: Arguments) -> Result<Self, Failure> {
+        let Arguments { node, parent, exit } = arguments;
+        let Kind::Supervisor { rules, .. } = &node.kind else {
+            return Err("only a supervisor's node can be supervised from".into());
+        };
+        let children = node.children.iter().map(|child| child.spec.rules);
+        let board = Board::new(*rules, children, Instant::now());
+        let attendants = node.children.iter().map(Attendant::new).collect();
+        Ok(Self { node, parent: Some(parent), exit, board, attendants, early: Vec::new(), timer: Timed::never() })
+    }
+
+    /// Carries out what is to be done now, and arms the timer for what is due later.
+    fn proceed(&mut self, myself: &ActorRef<Command>) -> Result<(), Failure> {
+        let mut wake_at: Option<Instant> = None;
+        for action in self.board.actions(Instant::now()) {
+            match action {
+                Action::Start(child) => self.attendants[child].start(myself, child),
+                Action::Stop(child) => self.attendants[child].stop(),
+                Action::WakeAt(at) => wake_at = Some(at),
+                Action::End(closing) => {
+                    self.publish();
+                    return self.end(myself, closing);
+                }
+            }
+        }
+        self.publish();
+        if self.board.is_settled()
+            && let Some(parent) = self.parent.take()
+        {
+            tell_up(parent, myself);
+        }
+        let deadlines = self.attendants.iter().filter_map(Attendant::deadline);
+        let next = deadlines.chain(wake_at).min();
+        self.timer = next.map_or_else(Timed::never, |at| {
+            let delay = at.saturating_duration_since(Instant::now());
+            Timed::cast(myself, delay, || Command::Tick)
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, myself: &ActorRef<Command>, closing: Closing) -> Result<(), Failure> {
+        let (exit, outcome) = match closing {
+            Closing::Shutdown => (TreeExit::Shutdown, None),
+            Closing::AutoShutdown => (TreeExit::AutoShutdown, None),
+            Closing::Escalated { child, reason } => {
+                let id = &self.node.children[child].id;
+                let supervisor = self.node.path.to_string();
+                let reason = format!("{supervisor}: too many restarts, the last of `{id}`: {reason}");
+                let exit = TreeExit::Escalated { supervisor, reason: reason.clone() };
+                (exit, Some(Escalation { reason }))
+            }
+        };
+        tracing::info!(path = &*self.node.path, ?exit, "supervisor ends");
+        if let Some(slot) = &self.exit {
+            lock(slot).get_or_insert(exit);
+        }
+        match outcome {
+            Some(escalation) => Err(Box::new(escalation)),
+            None => {
+                myself.stop(None);
+                Ok(())
+            }
+        }
+    }
+
+    fn started(&mut self, myself: &ActorRef<Command>, child: usize, outcome: Result<ActorCell, String>) {
+        match outcome {
+            Err(reason) => {
+                self.attendants[child].start_failed();
+                self.ended(child, Exit::Abnormal(format!("start failed: {reason}")));
+            }
+            Ok(actor) => {
+                let pid = actor.get_id().pid();
+                let stopping = self.board.standing(child) == board::Standing::Stopping;
+                self.attendants[child].started(actor);
+                if let Some(at) = self.early.iter().position(|(early, _)| *early == pid) {
+                    let (_, exit) = self.early.swap_remove(at);
+                    self.actor_ended(myself, pid, exit);
+                } else if stopping {
+                    self.attendants[child].stop();
+                } else if !self.attendants[child].is_supervisor() {
+                    self.board.started(child, Instant::now());
+                }
+            }
+        }
+        if !self.attendants.iter().any(Attendant::is_starting) {
+            self.early.clear();
+        }
+    }
+
+    fn up(&mut self, child: usize, pid: u64) {
+        if self.attendants[child].pid() == Some(pid) {
+            self.attendants[child].is_up();
+            self.board.started(child, Instant::now());
+        }
+    }
+
+    /// ractor told an end: it counts once the state of the actor is dropped.
+    fn actor_ended(&mut self, myself: &ActorRef<Command>, pid: u64, exit: Exit) {
+        let Some(child) = self.attendants.iter().position(|child| child.pid() == Some(pid)) else {
+            if self.attendants.iter().any(Attendant::is_starting) {
+                self.early.push((pid, exit));
+            }
+            return;
+        };
+        if let Some(cell) = self.node.children[child].cell()
+            && !cell.is_gone()
+        {
+            let (cell, myself) = (Arc::clone(cell), myself.clone());
+            tokio::spawn(async move {
+                cell.gone().await;
+                // Refused only when the supervisor has ended.
+                let _ = myself.cast(Command::Gone { pid, exit });
+            });
+            return;
+        }
+        let exit = self.attendants[child].ended(exit);
+        self.ended(child, exit);
+    }
+
+    fn ended(&mut self, child: usize, exit: Exit) {
+        let now = Instant::now();
+        let node = &self.node.children[child];
+        let asked = self.board.standing(child) == board::Standing::Stopping;
+        if let (Exit::Escalated(reason), Kind::Partition { .. }) = (&exit, &node.kind) {
+            // A pool is one supervisor: the intensity of its partitions is its own.
+            let reason = reason.clone();
+            self.board.ended(child, &Exit::Normal, now, 0.0);
+            self.board.close(Closing::Escalated { child, reason });
+            return;
+        }
+        let restarts = self.board.ended(child, &exit, now, fastrand::f64());
+        let mut record = lock(&node.record);
+        record.restarts += u64::from(restarts);
+        if !exit.is_normal() && !asked {
+            tracing::warn!(path = &*node.path, reason = exit.reason(), restarts, "child failed");
+            record.last_failure = Some((exit.reason().to_owned(), now));
+        }
+    }
+
+    fn due(&mut self) {
+        let now = Instant::now();
+        for child in 0..self.attendants.len() {
+            if let Some(exit) = self.attendants[child].due(now) {
+                self.ended(child, exit);
+            }
+        }
+    }
+
+    /// Writes the standing of all children where inspection reads it.
+    fn publish(&self) {
+        for (index, node) in self.node.children.iter().enumerate() {
+            self.attendants[index].publish(node, self.board.standing(index));
+        }
+        let restarts = self.board.restarts_in_period(Instant::now());
+        lock(&self.node.record).restarts_in_period = restarts;
+    }
+}
+
+fn tell_up(parent: Parent, myself: &ActorRef<Command>) {
+    match parent {
+        Parent::Supervisor { actor, child } => {
+            let pid = myself.get_id().pid();
+            // Refused only when the parent has ended, and this supervisor with it.
+            let _ = actor.cast(Command::Up { child, pid });
+        }
+        Parent::Tree { up } => {
+            up.send_replace(true);
+        }
+    }
+}
+
+impl ractor::Actor for Supervisor {
+    type Msg = Command;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(&self, myself: ActorRef<Command>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+        let state = State::new(arguments)?;
+        myself.cast(Command::Tick)?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Command>,
+        command: Command,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match command {
+            Command::Started { child, outcome } => state.started(&myself, child, outcome),
+            Command::Up { child, pid } => state.up(child, pid),
+            Command::Gone { pid, exit } => state.actor_ended(&myself, pid, exit),
+            Command::Tick => state.due(),
+            Command::Shutdown => state.board.close(Closing::Shutdown),
+        }
+        state.proceed(&myself)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Command>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((pid, exit)) = exit_of(event) else { return Ok(()) };
+        state.actor_ended(&myself, pid, exit);
+        state.proceed(&myself)
+    }
+}
