@@ -1,0 +1,66 @@
+//! Rules over several keys.
+
+use super::reader::Reader;
+use super::{Backend, Config, HostPort};
+
+/// Each broken rule becomes a problem of the first of its keys that was set.
+pub(super) fn check(config: &Config, reader: &mut Reader) {
+    check_listeners(config, reader);
+    check_mqtt(config, reader);
+    if config.ws.ping_interval >= config.ws.idle_timeout {
+        reader.reject(
+            &["ws.ping_interval_s", "ws.idle_timeout_s"],
+            "ws.ping_interval_s must be less than ws.idle_timeout_s, or every quiet socket is closed",
+        );
+    }
+    if config.journal.segment_bytes > config.journal.bytes_max / 4 {
+        reader.reject(
+            &["journal.segment_bytes", "journal.bytes_max"],
+            "journal.segment_bytes must be a quarter of journal.bytes_max at most: space is given back in whole segments",
+        );
+    }
+    if matches!(config.kafka.dead_letter_topic.as_str(), "coordX" | "coordY") {
+        reader.reject(&["kafka.dead_letter_topic"], "is a topic of coordinates; use another, such as \"coord.dlq\"");
+    }
+    if config.auth.access_token_ttl > config.auth.refresh_token_ttl {
+        reader.reject(
+            &["auth.access_token_ttl_s", "auth.refresh_token_ttl_s"],
+            "auth.access_token_ttl_s must not be more than auth.refresh_token_ttl_s",
+        );
+    }
+    if config.http.public_url.as_ref().is_some_and(super::ServiceUrl::has_credentials) {
+        reader.reject(&["http.public_url"], "must hold no user and no password: everyone sees it");
+    }
+}
+
+fn check_listeners(config: &Config, reader: &mut Reader) {
+    let mut taken: Vec<(&str, &HostPort)> =
+        vec![("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
+    if config.mqtt.backend == Backend::Embedded {
+        taken.push(("mqtt.listen", &config.mqtt.listen));
+    }
+    for (index, (key, place)) in taken.iter().enumerate() {
+        let twin = taken[..index].iter().find(|(_, other)| other == place && place.port() != 0);
+        if let Some((other, _)) = twin {
+            reader.reject(&[key, other], format!("{other} and {key} are both {place}; give each a port of its own"));
+        }
+    }
+}
+
+fn check_mqtt(config: &Config, reader: &mut Reader) {
+    if config.mqtt.url.as_ref().is_some_and(super::ServiceUrl::has_credentials) {
+        reader.reject(&["mqtt.url"], "must hold no user and no password; use mqtt.username and mqtt.password");
+    }
+    if config.mqtt.url.as_ref().is_some_and(|url| url.hosts().len() != 1) {
+        reader.reject(&["mqtt.url"], "must name one host");
+    }
+    if config.mqtt.password.is_some() && config.mqtt.username.is_none() {
+        reader.reject(&["mqtt.password"], "needs mqtt.username as well");
+    }
+    if u64::from(config.mqtt.packet_size_max) > config.journal.segment_bytes {
+        reader.reject(
+            &["mqtt.packet_size_max", "journal.segment_bytes"],
+            "mqtt.packet_size_max must not be more than journal.segment_bytes: a message must fit into the journal",
+        );
+    }
+}

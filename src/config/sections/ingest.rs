@@ -1,0 +1,68 @@
+//! The way in: MQTT and the journal.
+
+use std::time::Duration;
+
+use super::super::kind::{
+    Flag, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
+};
+use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
+use super::super::value::{HostPort, Secret, ServiceUrl};
+use super::Backend;
+
+section! {
+    /// Where devices' messages come from.
+    Mqtt = "mqtt" {
+        /// The broker inside this process, or the one at `mqtt.url`.
+        backend: Backend = "backend", OneOf::new(), OfMode;
+        /// Where the embedded broker listens.
+        listen: HostPort = "listen", address(), Fixed("127.0.0.1:3123");
+        /// The broker of the backend `service`, and of `orinoco simulate`. Where this is empty: the embedded broker where
+        /// that is used, else `mqtt://127.0.0.1:3123`.
+        url: Option<ServiceUrl> = "url", Optional(Url(&[("mqtt", 1883), ("tcp", 1883)])), Fixed("");
+        /// Our name at the broker of the backend `service`. Daemons that share the broker share it too: it is the session that
+        /// the next owner takes over.
+        client_id: String = "client_id", words(), Fixed("orinoco-ingest");
+        /// For the backend `service`.
+        username: Option<String> = "username", Optional(words()), Fixed("");
+        /// For the backend `service`.
+        password: Option<Secret> = "password", Optional(Password), Fixed("");
+        /// What the backend `service` subscribes to. The embedded broker takes every topic.
+        filters: Vec<String> = "filters", List { of: topic_filter(), count_max: 64 },
+            Fixed("coordX,coordY,devices/+/coordX,devices/+/coordY");
+        /// Whether the embedded broker takes clients without credentials.
+        anonymous: bool = "anonymous", Flag, Fixed("true");
+        /// Bytes of an MQTT packet; the embedded broker closes the connection of a longer one.
+        packet_size_max: u32 = "packet_size_max", Number::new(128..=16_777_216), Fixed("262144");
+        /// Clients of the embedded broker at a time.
+        sessions_max: usize = "sessions_max", Number::new(1..=1_000_000), Fixed("10000");
+        /// Messages in flight without PUBACK a connection.
+        receive_max: u16 = "receive_max", Number::new(1..=65_535), Fixed("1000");
+        /// Seconds between signs of life on the link to the broker of the backend `service`.
+        keep_alive: Duration = "keep_alive_s", seconds(5..=3600), Fixed("20");
+        /// Seconds for which the broker of the backend `service` keeps our session, and so the devices' messages, while no
+        /// daemon is connected.
+        session_expiry: Duration = "session_expiry_s", seconds(60..=31_536_000), Fixed("86400");
+    }
+}
+
+choice! {
+    /// What the journal survives.
+    JournalMode {
+        /// The end of the process, kill -9 too.
+        Process = "process",
+        /// A power cut: fsync before each PUBACK.
+        Power = "power",
+    }
+}
+
+section! {
+    /// Messages that were acknowledged to devices and not yet by Kafka, in files of the data directory.
+    Journal = "journal" {
+        /// What it survives: `process` the end of the process, `power` a power cut as well (fsync before each PUBACK).
+        mode: JournalMode = "mode", OneOf::new(), Fixed("process");
+        /// Bytes on disk. At the limit devices get no PUBACK until there is room; nothing is dropped.
+        bytes_max: u64 = "bytes_max", Number::new(1_048_576..=1_099_511_627_776), Fixed("1073741824");
+        /// Bytes of one file; space is given back in such pieces.
+        segment_bytes: u64 = "segment_bytes", Number::new(65_536..=1_073_741_824), Fixed("16777216");
+    }
+}

@@ -1,0 +1,40 @@
+//! What listens for browsers and other clients.
+
+use std::time::Duration;
+
+use super::super::kind::{Number, Optional, Url, address, seconds};
+use super::super::reader::{Fallback::Fixed, section};
+use super::super::value::{HostPort, ServiceUrl};
+
+section! {
+    /// REST, health, metrics and the web console.
+    Http = "http" {
+        /// Where it listens.
+        listen: HostPort = "listen", address(), Fixed("127.0.0.1:8090");
+        /// How browsers and phones reach it: what a QR code points at. Where this is empty: `http://` and `http.listen`.
+        public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("http", 80), ("https", 443)])), Fixed("");
+        /// Connections at a time; further ones wait in the kernel's queue.
+        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("8192");
+        /// Bytes of a request's body; a longer one gets 413.
+        body_bytes_max: usize = "body_bytes_max", Number::new(1024..=16_777_216), Fixed("65536");
+    }
+}
+
+section! {
+    /// The WebSocket listener: plain mode and the Centrifuge protocol.
+    Ws = "ws" {
+        /// Where it listens.
+        listen: HostPort = "listen", address(), Fixed("127.0.0.1:8081");
+        /// Sockets at a time; a further one gets 503. Each needs a file descriptor.
+        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("100000");
+        /// Bytes queued for one client. At the limit only the newest value of each device is kept, then the socket is closed
+        /// with 3008.
+        queue_bytes_max: usize = "queue_bytes_max", Number::new(4096..=67_108_864), Fixed("262144");
+        /// Seconds between pings.
+        ping_interval: Duration = "ping_interval_s", seconds(1..=3600), Fixed("25");
+        /// Seconds without a sign of life after which a socket is closed.
+        idle_timeout: Duration = "idle_timeout_s", seconds(2..=86_400), Fixed("60");
+        /// Seconds for which a client may take nothing of what waits for it.
+        stall_max: Duration = "stall_max_s", seconds(1..=3600), Fixed("10");
+    }
+}
