@@ -10,7 +10,15 @@
 // A case fails by a panic that names it.
 #![allow(clippy::unwrap_used)]
 
+pub mod log;
 pub mod store;
+
+/// What a [`RecordLog`](crate::RecordLog) does that keeps the order of writing exactly.
+pub mod exact_order_log {
+    pub use super::log::order::{
+        a_position_between_two_axes_brings_each_record_once, the_order_of_writing_is_kept_across_the_axes,
+    };
+}
 
 #[cfg(test)]
 mod tests;
@@ -115,6 +123,43 @@ macro_rules! conformance_tests {
             numbers_are_kept_exactly
             a_probe_says_the_version
             any_sequence_of_calls_agrees_with_the_model
+        }
+    };
+    (log, $factory:expr) => {
+        $crate::conformance_cases! { log, $factory;
+            both_topics_have_the_same_partitions_at_each_call
+            records_come_back_as_they_were_written
+            offsets_count_per_axis_without_a_gap
+            an_identical_call_writes_the_records_again
+            partitions_of_the_log_don_t_mix
+            partitions_are_written_and_read_at_the_same_time
+            a_record_that_is_too_large_is_named_and_stops_nothing_else
+            a_probe_of_the_log_says_the_version
+            a_fetch_at_the_end_brings_nothing_and_stays_there
+            a_fetch_starts_where_it_is_told_on_each_axis
+            a_fetch_is_bounded_and_always_brings_something
+            a_record_larger_than_the_bound_is_fetched_all_the_same
+            a_waiting_fetch_returns_as_soon_as_either_axis_has_a_record
+            a_waiting_fetch_does_not_wake_for_another_partition
+            a_fetch_that_is_given_up_loses_nothing
+            a_position_behind_the_end_is_out_of_range
+            a_position_before_the_first_is_out_of_range
+            records_of_one_journal_come_in_the_order_of_their_ids
+            records_without_ids_come_in_the_order_of_their_times
+            the_log_goes_on_after_reopening
+            what_was_acknowledged_is_there_after_a_kill
+            the_ends_of_the_log_are_remembered_after_retention
+            no_dead_letters_are_one_empty_page
+            dead_letters_come_back_whole_and_oldest_first
+            dead_letters_are_paged_without_gap_and_repeat
+            a_reader_at_the_end_finds_later_dead_letters
+            dead_letters_are_there_after_reopening_and_after_a_kill
+        }
+    };
+    (exact_order_log, $factory:expr) => {
+        $crate::conformance_cases! { exact_order_log, $factory;
+            the_order_of_writing_is_kept_across_the_axes
+            a_position_between_two_axes_brings_each_record_once
         }
     };
 }

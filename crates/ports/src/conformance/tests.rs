@@ -5,3 +5,10 @@ mod store {
 
     crate::conformance_tests!(store, MemoryStores::default());
 }
+
+mod log {
+    use crate::conformance::log::memory::MemoryLogs;
+
+    crate::conformance_tests!(log, MemoryLogs::default());
+    crate::conformance_tests!(exact_order_log, MemoryLogs::default());
+}
