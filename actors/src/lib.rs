@@ -1,1 +1,43 @@
+//! The cast: one file an actor, who supervises it stands in `supervision.toml`.
+//!
+//! | actor | instances | does |
+//! |---|---|---|
+//! | [`LeaseKeeper`] | one | holds leases; tells owners who they are |
+//! | [`MqttIngest`] | one | devices' messages into the journal, the journal to the producer |
+//! | [`KafkaProducer`] | one | records into the log, acknowledged by all replicas |
+//! | [`KafkaConsumer`] | a partition | fetches, decodes, hands over in order |
+//! | [`RedisWriter`] | a partition | pairs, and applies each batch in one step |
+//! | [`StreamHub`] | a partition | one publication to all sockets that watch |
+//! | [`WsSession`] | a socket | one client at its own pace |
+//! | [`Listener`] | a port | binds and serves |
+//!
+//! Invariant: data crosses these mailboxes, and nothing here is lost that was not acknowledged end to end: each actor can be killed
+//! between any two awaits and its successor goes on from the journal, the log and the store.
 
+mod audience;
+mod census;
+mod health;
+mod kafka_consumer;
+mod kafka_producer;
+mod lease_keeper;
+mod listener;
+mod mqtt_ingest;
+mod redis_writer;
+mod stream_hub;
+mod wire;
+mod ws_session;
+
+pub use audience::Audience;
+pub use census::DeviceCensus;
+pub use health::{Component, ComponentState, Health};
+pub use kafka_consumer::{Aside, DataLossPolicy, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage};
+pub use kafka_producer::{JournalBatch, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage};
+pub use lease_keeper::{INGEST_LEASE, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage, partition_lease};
+pub use listener::{Listener, ListenerArguments, ListenerMessage};
+pub use mqtt_ingest::{MqttIngest, MqttIngestArguments, MqttIngestMessage};
+pub use redis_writer::{ApplyOutcome, RedisWriter, RedisWriterArguments, RedisWriterMessage, SortedBatch};
+pub use stream_hub::{
+    DevicePage, HubBatch, HubFrame, StreamHub, StreamHubArguments, StreamHubMessage, StreamPage, View,
+};
+pub use wire::{Close, close_message, ping_message, text_message};
+pub use ws_session::{Resume, WsLimits, WsSession, WsSessionArguments, WsSessionMessage};

@@ -1,0 +1,79 @@
+//! What becomes of each fetched record: to the writer, to the dead letters, or to its own partition. Pure but for the clock.
+
+use std::sync::Arc;
+
+use orinoco_domain::{Axis, DeadLetter, HEADER_ID, Origin, Position, RawRecord, RecordId, Timestamp, partition_of};
+use orinoco_ports::{Clock, Fetched, FetchedRecord};
+
+use crate::{DeviceCensus, redis_writer::SortedBatch};
+
+/// What must be produced before the batch may be applied.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Aside {
+    pub dead_letters: Vec<RawRecord>,
+    /// With the partition that each belongs to.
+    pub rekeyed: Vec<(u32, Axis, RawRecord)>,
+}
+
+impl Aside {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dead_letters.is_empty() && self.rekeyed.is_empty()
+    }
+}
+
+pub(super) struct Sorted {
+    pub(super) batch: SortedBatch,
+    pub(super) aside: Aside,
+}
+
+pub(super) struct Sorter {
+    pub(super) partition: u32,
+    pub(super) partitions: u32,
+    pub(super) census: DeviceCensus,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Sorter {
+    pub(super) fn sort(&self, from: Position, fetched: Fetched) -> Sorted {
+        let mut batch = SortedBatch { from, to: fetched.next, records: Vec::with_capacity(fetched.records.len()) };
+        let mut aside = Aside::default();
+        for fetched in fetched.records {
+            match fetched.record.decode(fetched.axis) {
+                Err(error) => aside.dead_letters.push(self.dead_letter(&fetched, error)),
+                Ok(record) if partition_of(record.device.as_str().as_bytes(), self.partitions) != self.partition => {
+                    aside.rekeyed.push(self.rekey(&fetched, record.device.as_str()));
+                }
+                Ok(record) if !self.census.admit(&record.device) => {
+                    let reason = format!("stream.devices_max ({}) devices are known", self.census.devices_max());
+                    aside.dead_letters.push(self.dead_letter(&fetched, reason));
+                }
+                Ok(record) => batch.records.push(record),
+            }
+        }
+        Sorted { batch, aside }
+    }
+
+    /// The record once more, keyed by its device, with its place as identity: whoever reads it twice knows it.
+    fn rekey(&self, fetched: &FetchedRecord, device: &str) -> (u32, Axis, RawRecord) {
+        let mut record = fetched.record.clone();
+        record.key = Some(device.as_bytes().to_vec());
+        if record.id().is_none() {
+            record.headers.retain(|(name, _)| name != HEADER_ID);
+            record.headers.push((HEADER_ID.to_owned(), self.place(fetched).to_string().into_bytes()));
+        }
+        (partition_of(device.as_bytes(), self.partitions), fetched.axis, record)
+    }
+
+    fn place(&self, fetched: &FetchedRecord) -> RecordId {
+        let origin = Origin::Kafka { topic: fetched.axis.name().to_owned(), partition: self.partition };
+        RecordId { origin, sequence: fetched.offset.unsigned_abs() }
+    }
+
+    fn dead_letter(&self, fetched: &FetchedRecord, reason: impl ToString) -> RawRecord {
+        let now_ms = self.clock.now_ms();
+        let topic = format!("kafka:{}/{}/{}", fetched.axis.name(), self.partition, fetched.offset);
+        let time = Timestamp::from_epoch_ms(now_ms).map(|time| time.as_str().to_owned()).unwrap_or_default();
+        let id = fetched.record.id().unwrap_or_else(|| self.place(fetched));
+        DeadLetter::new(topic, &fetched.record.value, reason, time).encode(&id, now_ms)
+    }
+}

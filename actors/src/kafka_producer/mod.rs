@@ -1,0 +1,199 @@
+//! Produces records into the log, acknowledged by all in-sync replicas.
+//!
+//! Supervised by `stream`. Invariant: one produce in flight a partition, in order of arrival, and a retry is the identical call; so a
+//! reader needs one highest mark an origin to see each record once. The outage of the log is a state: the work waits here (its amount is
+//! bounded by those who send it: two batches of the ingest, one of each consumer) and is tried again by a timer.
+
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use orinoco_domain::{Axis, RawRecord};
+use orinoco_ports::{Clock, LogError, RecordLog};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply};
+
+use crate::{Health, MqttIngestMessage, kafka_consumer::Aside};
+use work::Work;
+
+/// One try; the adapter's own deadline is shorter.
+const PRODUCE_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// All that can happen to a [`KafkaProducer`].
+pub enum KafkaProducerMessage {
+    /// A stretch of the journal; answered to [`MqttIngest`](crate::MqttIngest) with `Produced { through }`.
+    Journal { batch: JournalBatch },
+    /// What a consumer must put aside before it may go on. Tried once; the consumer repeats the call.
+    Aside { aside: Aside, reply: Reply<Result<(), String>> },
+    /// Try again what waits.
+    Retry,
+}
+
+impl Message for KafkaProducerMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Journal { .. } => "journal",
+            Self::Aside { .. } => "aside",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// Records of the journal, decoded; in order a partition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JournalBatch {
+    /// The last sequence that the batch stands for.
+    pub through: u64,
+    pub records: Vec<(u32, Axis, RawRecord)>,
+    pub dead_letters: Vec<RawRecord>,
+}
+
+/// What a [`KafkaProducer`] needs.
+pub struct KafkaProducerArguments {
+    pub log: Arc<dyn RecordLog>,
+    pub ingest: Group<MqttIngestMessage>,
+    pub partitions: u32,
+    pub clock: Arc<dyn Clock>,
+    pub health: Health,
+}
+
+pub struct KafkaProducerState {
+    arguments: KafkaProducerArguments,
+    waiting: VecDeque<(u64, Work)>,
+    /// A `Retry` is on its way.
+    retrying: bool,
+    produced: metrics::Counter,
+    dead_lettered: metrics::Counter,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy)]
+pub struct KafkaProducer;
+
+impl KafkaProducer {
+    pub const COMPONENT: &'static str = "producer";
+}
+
+impl Actor for KafkaProducer {
+    type Message = KafkaProducerMessage;
+    type Arguments = KafkaProducerArguments;
+    type State = KafkaProducerState;
+
+    async fn pre_start(
+        &self,
+        _context: &Context<KafkaProducerMessage>,
+        arguments: KafkaProducerArguments,
+    ) -> Result<KafkaProducerState, Failure> {
+        // What a former incarnation had taken is lost with it: the ingest sends it again from the journal. Down: it sends all when it starts.
+        let _ = arguments.ingest.one().try_send(MqttIngestMessage::ProducerStarted);
+        Ok(KafkaProducerState {
+            arguments,
+            waiting: VecDeque::new(),
+            retrying: false,
+            produced: metrics::counter!("orinoco_records_produced_total"),
+            dead_lettered: metrics::counter!("orinoco_dead_letters_total"),
+        })
+    }
+
+    async fn handle(
+        &self,
+        context: &Context<KafkaProducerMessage>,
+        message: KafkaProducerMessage,
+        state: &mut KafkaProducerState,
+    ) -> Result<(), Failure> {
+        match message {
+            KafkaProducerMessage::Journal { batch } => state.journal(batch, context).await,
+            KafkaProducerMessage::Aside { aside, reply } => reply.send(state.aside(aside).await),
+            KafkaProducerMessage::Retry => {
+                state.retrying = false;
+                state.work_off(context).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KafkaProducerState {
+    async fn journal(&mut self, batch: JournalBatch, context: &Context<KafkaProducerMessage>) {
+        let through = batch.through;
+        let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions);
+        self.waiting.push_back((through, work));
+        if !self.retrying {
+            self.work_off(context).await;
+        }
+    }
+
+    async fn work_off(&mut self, context: &Context<KafkaProducerMessage>) {
+        while let Some((through, work)) = self.waiting.front_mut() {
+            let through = *through;
+            match attempt(&self.arguments, work).await {
+                Ok(()) => {
+                    self.arguments.health.up(KafkaProducer::COMPONENT);
+                    self.produced.increment(work.records());
+                    self.dead_lettered.increment(work.dead_letters());
+                    self.waiting.pop_front();
+                    // Down: it begins again with what is not committed, and we repeat ourselves.
+                    let _ = self.arguments.ingest.one().send(MqttIngestMessage::Produced { through }).await;
+                }
+                Err(error) => {
+                    self.arguments.health.down(KafkaProducer::COMPONENT, &error);
+                    self.retrying = true;
+                    context.send_after(RETRY_AFTER, KafkaProducerMessage::Retry);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn aside(&mut self, aside: Aside) -> Result<(), String> {
+        let mut work = Work::new(aside.rekeyed, aside.dead_letters, self.arguments.partitions);
+        attempt(&self.arguments, &mut work).await.map_err(|error| error.to_string())?;
+        self.dead_lettered.increment(work.dead_letters());
+        Ok(())
+    }
+}
+
+/// Produces what is left of `work`; what succeeded is not tried again.
+async fn attempt(arguments: &KafkaProducerArguments, work: &mut Work) -> Result<(), LogError> {
+    let log = &arguments.log;
+    let produce = |(partition, records)| async move {
+        let produced = tokio::time::timeout(PRODUCE_TIMEOUT, log.produce(partition, records)).await;
+        (partition, produced.unwrap_or_else(|_| Err(no_answer())))
+    };
+    let outcomes = futures_util::future::join_all(work.open().map(produce)).await;
+    let mut first_error = None;
+    for (partition, outcome) in outcomes {
+        match outcome {
+            Ok(()) => work.done(partition),
+            Err(LogError::TooLarge { index, reason }) => {
+                // The rest of the partition goes without it, at the next try.
+                work.give_up(partition, index, &reason, arguments.clock.now_ms());
+                first_error.get_or_insert(LogError::TooLarge { index, reason });
+            }
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match first_error {
+        Some(LogError::TooLarge { .. }) => Box::pin(attempt(arguments, work)).await,
+        Some(error) => Err(error),
+        None => produce_dead_letters(log, work).await,
+    }
+}
+
+async fn produce_dead_letters(log: &Arc<dyn RecordLog>, work: &mut Work) -> Result<(), LogError> {
+    let open = work.open_dead_letters();
+    if !open.is_empty() {
+        let produced = tokio::time::timeout(PRODUCE_TIMEOUT, log.produce_dead_letters(open)).await;
+        produced.unwrap_or_else(|_| Err(no_answer()))?;
+        work.dead_letters_done();
+    }
+    Ok(())
+}
+
+fn no_answer() -> LogError {
+    LogError::Unavailable { place: "records".to_owned(), reason: "no answer in time".to_owned() }
+}

@@ -1,0 +1,183 @@
+//! What waits to be written to one client. Pure.
+//!
+//! Policy at the bound of the live queue: the newest frame a device stays, the others go (it shows as a jump of the offset); if that is
+//! not enough, the client is too slow. Pages of a snapshot and control messages go first; a page is asked for only when the last is out.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use orinoco_domain::DeviceId;
+
+use crate::stream_hub::HubBatch;
+
+/// The queue is full of distinct devices' newest frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooSlow;
+
+pub(super) struct Outbox {
+    /// Control messages and pages.
+    first: VecDeque<Bytes>,
+    live: VecDeque<Queued>,
+    live_bytes: usize,
+    live_bytes_max: usize,
+    conflated: u64,
+}
+
+/// Whole messages that are adjacent in a batch.
+struct Queued {
+    bytes: Bytes,
+    batch: Arc<HubBatch>,
+    frames: std::ops::Range<usize>,
+}
+
+impl Outbox {
+    pub(super) fn new(live_bytes_max: usize) -> Self {
+        Self { first: VecDeque::new(), live: VecDeque::new(), live_bytes: 0, live_bytes_max, conflated: 0 }
+    }
+
+    pub(super) fn push_first(&mut self, message: Bytes) {
+        self.first.push_back(message);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.live.is_empty()
+    }
+
+    /// Frames left out so far.
+    pub(super) fn take_conflated(&mut self) -> u64 {
+        std::mem::take(&mut self.conflated)
+    }
+
+    /// Queues a whole batch.
+    pub(super) fn push_batch(&mut self, batch: &Arc<HubBatch>) -> Result<(), TooSlow> {
+        for chunk in &batch.chunks {
+            self.push(Queued { bytes: chunk.bytes.clone(), batch: Arc::clone(batch), frames: chunk.frames.clone() });
+        }
+        self.bound()
+    }
+
+    /// Queues the frames of a batch that `is_wanted`.
+    pub(super) fn push_some(
+        &mut self,
+        batch: &Arc<HubBatch>,
+        is_wanted: impl Fn(&DeviceId, u64) -> bool,
+    ) -> Result<(), TooSlow> {
+        for (index, frame) in batch.frames.iter().enumerate() {
+            if is_wanted(&frame.device, frame.offset) {
+                self.push(Queued { bytes: frame.message.clone(), batch: Arc::clone(batch), frames: index..index + 1 });
+            }
+        }
+        self.bound()
+    }
+
+    /// The next messages to write, at most `messages_max`.
+    pub(super) fn next(&self, messages_max: usize) -> Vec<Bytes> {
+        let live = self.live.iter().map(|queued| &queued.bytes);
+        self.first.iter().chain(live).take(messages_max).cloned().collect()
+    }
+
+    /// So many of [`Outbox::next`] were taken.
+    pub(super) fn taken(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.first.pop_front().is_some() {
+                continue;
+            }
+            if let Some(queued) = self.live.pop_front() {
+                self.live_bytes -= queued.bytes.len();
+            }
+        }
+    }
+
+    fn push(&mut self, queued: Queued) {
+        self.live_bytes += queued.bytes.len();
+        self.live.push_back(queued);
+    }
+
+    fn bound(&mut self) -> Result<(), TooSlow> {
+        if self.live_bytes > self.live_bytes_max {
+            self.conflate();
+        }
+        if self.live_bytes > self.live_bytes_max { Err(TooSlow) } else { Ok(()) }
+    }
+
+    /// Keeps the newest frame of each device, in the order of those.
+    fn conflate(&mut self) {
+        let queue = std::mem::take(&mut self.live);
+        let mut kept = VecDeque::new();
+        let mut seen: HashSet<DeviceId> = HashSet::new();
+        let mut kept_bytes = 0;
+        for queued in queue.into_iter().rev() {
+            for index in queued.frames.rev() {
+                let frame = &queued.batch.frames[index];
+                // A late frame is older than the latest value, which stands before it or was sent.
+                if !frame.is_latest || !seen.insert(frame.device.clone()) {
+                    self.conflated += 1;
+                    continue;
+                }
+                let bytes = frame.message.clone();
+                kept_bytes += bytes.len();
+                kept.push_front(Queued { bytes, batch: Arc::clone(&queued.batch), frames: index..index + 1 });
+            }
+        }
+        self.live = kept;
+        self.live_bytes = kept_bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::stream_hub::HubFrame;
+
+    fn batch(sequence: u64, frames: &[(&str, u64)]) -> Arc<HubBatch> {
+        let frame = |(device, offset): &(&str, u64)| HubFrame {
+            device: DeviceId::parse(device).unwrap(),
+            offset: *offset,
+            is_latest: true,
+            message: Bytes::from(format!("{device}{offset};")),
+        };
+        Arc::new(HubBatch::new(0, sequence, frames.iter().map(frame).collect()))
+    }
+
+    fn text(outbox: &Outbox) -> String {
+        outbox.next(usize::MAX).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+    }
+
+    #[test]
+    fn control_messages_and_pages_go_before_live_frames() {
+        let mut outbox = Outbox::new(1_000);
+        outbox.push_batch(&batch(1, &[("a", 1)])).unwrap();
+        outbox.push_first(Bytes::from_static(b"page;"));
+        assert_eq!(text(&outbox), "page;a1;");
+        outbox.taken(1);
+        assert_eq!(text(&outbox), "a1;");
+        outbox.taken(1);
+        assert!(outbox.is_empty() && outbox.live_bytes == 0);
+    }
+
+    #[test]
+    fn at_the_bound_the_newest_frame_a_device_stays() {
+        let mut outbox = Outbox::new(9);
+        outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("a", 2)])).unwrap();
+        outbox.push_batch(&batch(2, &[("a", 3)])).unwrap();
+        assert_eq!(text(&outbox), "b1;a3;");
+        assert_eq!(outbox.take_conflated(), 2);
+    }
+
+    #[test]
+    fn more_devices_than_fit_are_too_slow() {
+        let mut outbox = Outbox::new(6);
+        assert_eq!(outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("c", 1)])), Err(TooSlow));
+    }
+
+    #[test]
+    fn unwanted_frames_are_not_queued() {
+        let mut outbox = Outbox::new(100);
+        outbox.push_some(&batch(1, &[("a", 1), ("b", 1), ("a", 2)]), |device, _| device.as_str() == "a").unwrap();
+        assert_eq!(text(&outbox), "a1;a2;");
+    }
+}
