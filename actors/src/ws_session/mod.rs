@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use orinoco_domain::{DeviceId, Frame};
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
 use tokio::sync::oneshot;
 
 use crate::{Close, StreamHubMessage, StreamPage, View, stream_hub::HubBatch, wire};
@@ -32,6 +32,7 @@ const HISTORY_PAGE_MAX: usize = 128;
 /// A request to a hub that was lost (the hub was killed) is made again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
+const TELL_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// All that can happen to a [`WsSession`].
 #[derive(Debug)]
@@ -376,12 +377,18 @@ impl WsSessionState {
         self.blocked_since.get_or_insert_with(Instant::now);
         let (socket, own) = (Arc::clone(&self.socket), context.address());
         context.spawn(async move {
-            let message = match socket.flushed().await {
-                Ok(()) => WsSessionMessage::Writable,
-                Err(_gone) => WsSessionMessage::Gone(Close::NORMAL),
-            };
-            // Full or down: the session lags behind for good, or has ended.
-            let _ = own.send(message).await;
+            let flushed = socket.flushed().await;
+            loop {
+                let message = match &flushed {
+                    Ok(()) => WsSessionMessage::Writable,
+                    Err(_gone) => WsSessionMessage::Gone(Close::NORMAL),
+                };
+                // The mailbox rejects what is too much; this message must get there.
+                match own.send(message).await {
+                    Err(SendError::Full(_)) => tokio::time::sleep(TELL_AGAIN_AFTER).await,
+                    Ok(()) | Err(SendError::Down(_)) => return,
+                }
+            }
         });
     }
 }
