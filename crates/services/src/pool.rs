@@ -1,0 +1,128 @@
+//! A bounded pool of connections to one server, on bb8.
+//!
+//! Invariants: a connection on which a call was given up (timeout, cancelled, lost) is closed and never used again, so that no call
+//! ever reads the answer to another; every wait ends after the call timeout, with the reason of the last failed attempt to connect.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Opens connections of one kind.
+pub(crate) trait Dial: fmt::Debug + Send + Sync + 'static {
+    type Connection: Send + 'static;
+
+    /// Opens one; the pool bounds the time.
+    fn dial(&self) -> impl Future<Output = Result<Self::Connection, String>> + Send;
+
+    /// Whether the connection is known to be of no more use.
+    fn is_closed(connection: &Self::Connection) -> bool;
+}
+
+/// A connection in the pool.
+pub(crate) struct Slot<C> {
+    pub(crate) connection: C,
+    /// Set while a call is under way, cleared by its answer.
+    under_way: bool,
+}
+
+impl<C> Slot<C> {
+    /// A call begins: unless [`Slot::answered`] is called, the connection will be closed.
+    pub(crate) fn begin(&mut self) -> &mut C {
+        self.under_way = true;
+        &mut self.connection
+    }
+
+    /// The call's answer was read to its end.
+    pub(crate) fn answered(&mut self) {
+        self.under_way = false;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Manager<D> {
+    dial: D,
+    connect_timeout: Duration,
+}
+
+impl<D: Dial> bb8::ManageConnection for Manager<D> {
+    type Connection = Slot<D::Connection>;
+    type Error = DialError;
+
+    async fn connect(&self) -> Result<Self::Connection, Self::Error> {
+        let connection = tokio::time::timeout(self.connect_timeout, self.dial.dial()).await;
+        let connection =
+            connection.unwrap_or_else(|_| Err("connecting took too long".to_owned())).map_err(DialError)?;
+        Ok(Slot { connection, under_way: false })
+    }
+
+    /// Not called: a call on a dead connection fails at once, which is as good as a probe before each call and costs nothing.
+    async fn is_valid(&self, _slot: &mut Self::Connection) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, slot: &mut Self::Connection) -> bool {
+        slot.under_way || D::is_closed(&slot.connection)
+    }
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct DialError(String);
+
+/// Why the last attempt to connect failed: bb8 itself says only that none succeeded in time.
+#[derive(Debug, Clone, Default)]
+struct LastFailure(Arc<Mutex<Option<String>>>);
+
+impl bb8::ErrorSink<DialError> for LastFailure {
+    fn sink(&self, error: DialError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.0);
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<DialError>> {
+        Box::new(self.clone())
+    }
+}
+
+pub(crate) type Held<'a, D> = bb8::PooledConnection<'a, Manager<D>>;
+
+#[derive(Debug)]
+pub(crate) struct Pool<D: Dial> {
+    pool: bb8::Pool<Manager<D>>,
+    last_failure: LastFailure,
+    call_timeout: Duration,
+}
+
+impl<D: Dial> Pool<D> {
+    /// Connects when first used. Must be called inside a tokio runtime.
+    pub(crate) fn new(dial: D, connections_max: u32, call_timeout: Duration) -> Self {
+        let last_failure = LastFailure::default();
+        let pool = bb8::Pool::builder()
+            .max_size(connections_max)
+            .test_on_check_out(false)
+            .connection_timeout(call_timeout)
+            .error_sink(Box::new(last_failure.clone()))
+            .build_unchecked(Manager { dial, connect_timeout: call_timeout });
+        Self { pool, last_failure, call_timeout }
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.call_timeout
+    }
+
+    /// A connection for one call; waits for it until the call timeout.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    pub(crate) async fn get(&self) -> Result<Held<'_, D>, String> {
+        self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reason = match self.pool.get().await {
+            Ok(held) => return Ok(held),
+            Err(bb8::RunError::User(error)) => return Err(error.0),
+            Err(bb8::RunError::TimedOut) => self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        Err(reason.unwrap_or_else(|| format!("no connection was free within {} ms", self.call_timeout.as_millis())))
+    }
+}

@@ -1,0 +1,5 @@
+//! The adapters on real servers, each on one of its own or in a corner of a shared one.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod redis_store;
