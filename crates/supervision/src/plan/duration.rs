@@ -7,8 +7,18 @@ use serde::{Serialize, Serializer};
 /// The longest duration a plan takes: a year. Timers beyond two years do not work in tokio's wheel.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Longest suffix first where one ends in another.
-const UNITS: [(&str, f64); 6] = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
+/// Nanoseconds of each unit, longest suffix first where one ends in another.
+const UNITS: [(&str, u128); 6] = [
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// More digits than a duration of a year in nanoseconds has.
+const DIGITS_MAX: usize = 17;
 
 /// A wait that may have no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +60,25 @@ impl Serialize for Timeout {
 /// What is wrong with it, as a sentence for the person who wrote it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration; write for instance \"50ms\", \"1.5s\", \"2m\", \"1h\" or \"7d\"");
-    let (number, seconds) = UNITS
+    let (number, unit_ns) = UNITS
         .iter()
-        .find_map(|(unit, seconds)| text.strip_suffix(unit).map(|number| (number, *seconds)))
+        .find_map(|(unit, unit_ns)| text.strip_suffix(unit).map(|number| (number, *unit_ns)))
         .ok_or_else(wrong)?;
-    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let value: f64 = match number.parse() {
-        Ok(value) if plain => value,
-        _ => return Err(wrong()),
-    };
-    match Duration::try_from_secs_f64(value * seconds) {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain(whole) || !plain(fraction) {
+        return Err(wrong());
+    }
+    let too_long = || format!("`{text}` is too long; the longest duration is \"366d\"");
+    if whole.len() > DIGITS_MAX || fraction.len() > DIGITS_MAX {
+        return Err(too_long());
+    }
+    // Both parts have at most 17 digits: neither the parsing nor the products overflow.
+    let parse = |digits: &str| digits.parse::<u128>().unwrap_or(0);
+    let ns = parse(whole) * unit_ns + parse(fraction) * unit_ns / 10u128.pow(fraction.len() as u32);
+    match u64::try_from(ns).map(Duration::from_nanos) {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        _ => Err(format!("`{text}` is too long; the longest duration is \"366d\"")),
+        _ => Err(too_long()),
     }
 }
 

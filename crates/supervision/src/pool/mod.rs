@@ -8,6 +8,7 @@
 //! them; a child that ended leaves nothing behind.
 
 mod child;
+mod life;
 mod partition;
 mod runtime;
 mod start;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio_util::sync::CancellationToken;
 
 use super::child::{Child, ChildPhase};
-use super::runtime::{PoolInner, Verdict};
+use super::life::Verdict;
+use super::runtime::{PoolInner, Server};
 use crate::actor::{Actor, Failure};
 use crate::cell::{Cell as _, StopReason};
 use crate::plan::Shutdown;
@@ -60,7 +62,9 @@ impl<A: Actor> Drop for State<A> {
         let children: Vec<Arc<Child<A>>> = {
             let mut table = lock(&self.pool.shard(self.index).table);
             table.open = false;
-            table.supervisor = None;
+            if let Some(server) = table.server.take() {
+                server.ended.cancel();
+            }
             table.by_pid.clear();
             table.early.clear();
             table.by_key.values().cloned().collect()
@@ -100,7 +104,11 @@ impl<A: Actor> State<A> {
                 ChildPhase::Up if wait != Some(Duration::ZERO) => {
                     child.mailbox.begin_stop(setup.plan.child.stop_mode);
                 }
-                ChildPhase::Up | ChildPhase::Starting | ChildPhase::Gone => {}
+                ChildPhase::Starting => {
+                    child.mailbox.kill(StopReason::Asked);
+                }
+                // The timer kills it at once.
+                ChildPhase::Up | ChildPhase::Gone => {}
             }
         }
         let timer = match wait {
@@ -155,7 +163,7 @@ impl<A: Actor> ractor::Actor for Partition<A> {
     ) -> Result<State<A>, ActorProcessingErr> {
         {
             let mut table = lock(&pool.shard(index).table);
-            table.supervisor = Some(myself);
+            table.server = Some(Server { actor: myself, ended: CancellationToken::new() });
             table.open = true;
         }
         Ok(State { pool, index, closing: None })

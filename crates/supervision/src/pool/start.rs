@@ -1,14 +1,15 @@
 //! How a child is asked for, and its way from the request to the table.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use ractor::{ActorCell, ActorRef};
+use ractor::ActorCell;
 use tokio::time::Instant;
 
 use super::child::{Child, ChildPhase, Key};
 use super::partition::Command;
-use super::runtime::PoolInner;
+use super::runtime::{PoolInner, Server};
 use super::{StartChildError, runtime};
 use crate::actor::Actor;
 use crate::address::Address;
@@ -111,9 +112,9 @@ impl<A: Actor> PoolInner<A> {
         let partition = runtime::partition_of(&key.0, setup.plan.partitions);
         let child = Arc::new(Child::new(self, key.0, partition, start.source, ttl_at));
         child.mailbox.equip(Arc::clone(&setup.profile), Arc::clone(&child.key), 0);
-        let supervisor = self.register(&child, setup.plan.max_children)?;
+        let server = self.register(&child, setup.plan.max_children)?;
         let mut registered = Registered { pool: self, child: &child, started: false };
-        self.launch(&child, &supervisor).await?;
+        self.launch(&child, &server).await?;
         registered.started = true;
         Ok(child.address())
     }
@@ -122,34 +123,34 @@ impl<A: Actor> PoolInner<A> {
     pub(super) async fn launch(
         self: &Arc<Self>,
         child: &Arc<Child<A>>,
-        supervisor: &ActorRef<Command<A>>,
+        server: &Server<A>,
     ) -> Result<(), StartChildError> {
         let setup = self.setup.get().ok_or(StartChildError::Down)?;
         let make = child.make(self).ok_or(StartChildError::ArgumentsOnce)?;
-        let start = shell::start(Arc::clone(&child.mailbox), make, supervisor.get_cell());
-        let started = match setup.plan.child.start_timeout {
-            Timeout::Infinity => start.await,
-            Timeout::After(limit) => {
-                tokio::time::timeout(limit, start).await.map_err(|_| StartChildError::Timeout(limit))?
+        let start = shell::start(Arc::clone(&child.mailbox), make, server.actor.get_cell());
+        let start = async {
+            match setup.plan.child.start_timeout {
+                Timeout::Infinity => Ok(start.await),
+                Timeout::After(limit) => {
+                    tokio::time::timeout(limit, start).await.map_err(|_| StartChildError::Timeout(limit))
+                }
             }
         };
-        match started {
-            Ok(actor) => self.started(child, &actor, supervisor),
-            Err(_) if !self.serves(child.partition, supervisor) => Err(StartChildError::Down),
+        let Some(started) = server.ended.run_until_cancelled(start).await else {
+            return Err(StartChildError::Down);
+        };
+        match started? {
+            Ok(actor) => self.started(child, &actor, server),
+            Err(_) if !self.serves(child.partition, server) => Err(StartChildError::Down),
             Err(failure) => Err(StartChildError::Failed(failure)),
         }
     }
 
     /// A child runs: enters it under its process id, sets its deadlines.
-    fn started(
-        &self,
-        child: &Arc<Child<A>>,
-        actor: &ActorCell,
-        supervisor: &ActorRef<Command<A>>,
-    ) -> Result<(), StartChildError> {
+    fn started(&self, child: &Arc<Child<A>>, actor: &ActorCell, server: &Server<A>) -> Result<(), StartChildError> {
         let pid = actor.get_id().pid();
         let mut table = lock(&self.shard(child.partition).table);
-        if !table.is_served_by(supervisor) || child.phase() == ChildPhase::Gone {
+        if !table.is_served_by(server) || child.phase() == ChildPhase::Gone {
             drop(table);
             actor.kill();
             return Err(StartChildError::Down);
@@ -158,10 +159,10 @@ impl<A: Actor> PoolInner<A> {
         let ended_already = table.early.remove(&pid);
         let stopping = self.set_up(child);
         drop(table);
-        self.count_start();
+        self.started.fetch_add(1, Ordering::Relaxed);
         if let Some(exit) = ended_already {
             // A refusal means that the partition is gone, and the child with it.
-            let _ = supervisor.cast(Command::Ended { pid, exit });
+            let _ = server.actor.cast(Command::Ended { pid, exit });
         } else if stopping {
             self.stop_in_order(child);
         }

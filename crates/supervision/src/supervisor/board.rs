@@ -187,6 +187,13 @@ impl Board {
         }
     }
 
+    /// A child ended because the intensity that it shares with this supervisor is exceeded.
+    pub(crate) fn escalated(&mut self, index: usize, reason: String) {
+        self.slots[index].phase = Phase::Ended;
+        self.slots[index].must_stop = None;
+        self.close(Closing::Escalated { child: index, reason });
+    }
+
     /// A child ended, or could not start. `random` in 0.0 to 1.0 spreads its restart. True when it will be restarted
     /// because of this end.
     pub(crate) fn ended(&mut self, index: usize, exit: &Exit, now: Instant, random: f64) -> bool {

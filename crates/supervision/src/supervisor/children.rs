@@ -31,14 +31,16 @@ enum Stage {
 pub(super) struct Attendant {
     node: Arc<Node>,
     actor: Option<ActorCell>,
-    /// Present while the start task runs; dropping it gives the start up.
-    starting: Option<oneshot::Sender<()>>,
+    /// Whether a start task has not reported yet.
+    in_flight: bool,
+    /// Dropping it gives the start up.
+    giving_up: Option<oneshot::Sender<()>>,
     deadline: Option<(Instant, Stage)>,
 }
 
 impl Attendant {
     pub(super) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), actor: None, starting: None, deadline: None }
+        Self { node: Arc::clone(node), actor: None, in_flight: false, giving_up: None, deadline: None }
     }
 
     pub(super) fn pid(&self) -> Option<u64> {
@@ -50,7 +52,7 @@ impl Attendant {
     }
 
     pub(super) fn is_starting(&self) -> bool {
-        self.starting.is_some()
+        self.in_flight
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -60,8 +62,9 @@ impl Attendant {
     /// Starts the child in a task that reports [`Command::Started`], exactly once.
     pub(super) fn start(&mut self, myself: &ActorRef<Command>, child: usize) {
         lock(&self.node.record).starts += 1;
-        let (starting, given_up) = oneshot::channel();
-        self.starting = Some(starting);
+        let (giving_up, given_up) = oneshot::channel();
+        self.in_flight = true;
+        self.giving_up = Some(giving_up);
         let launch = launch(Arc::clone(&self.node), myself.clone(), child);
         let limit = match self.node.kind {
             // A supervisor's actor starts at once; its limit is for its children to be up.
@@ -86,11 +89,13 @@ impl Attendant {
     }
 
     pub(super) fn start_failed(&mut self) {
-        self.starting = None;
+        self.in_flight = false;
+        self.giving_up = None;
     }
 
     pub(super) fn started(&mut self, actor: ActorCell) {
-        self.starting = None;
+        self.in_flight = false;
+        self.giving_up = None;
         self.actor = Some(actor);
         if let (true, Timeout::After(limit)) = (self.is_supervisor(), self.node.spec.start_timeout) {
             self.deadline = Some((Instant::now() + limit, Stage::StartOver));
@@ -104,7 +109,8 @@ impl Attendant {
 
     /// Asks the child to stop; the deadline kills it. A start that still runs is given up.
     pub(super) fn stop(&mut self) {
-        if self.starting.take().is_some() {
+        if self.in_flight {
+            self.giving_up = None;
             // The start task reports the outcome: a failure, or an actor to be stopped.
             return;
         }

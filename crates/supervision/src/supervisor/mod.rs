@@ -264,10 +264,7 @@ impl State {
         let asked = self.board.standing(child) == board::Standing::Stopping;
         if let (Exit::Escalated(reason), Kind::Partition { .. }) = (&exit, &node.kind) {
             // A pool is one supervisor: the intensity of its partitions is its own.
-            let reason = reason.clone();
-            self.board.ended(child, &Exit::Normal, now, 0.0);
-            self.board.close(Closing::Escalated { child, reason });
-            return;
+            return self.board.escalated(child, reason.clone());
         }
         let restarts = self.board.ended(child, &exit, now, fastrand::f64());
         let mut record = lock(&node.record);

@@ -49,7 +49,9 @@ pub(crate) fn affected(strategy: Strategy, index: usize, count: usize) -> Range<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::plan::Strategy;
+    use proptest::prelude::{Just, prop_assert, prop_assert_eq, proptest};
+    use proptest::strategy::Strategy as _;
 
     #[test]
     fn restart_types_follow_otp() {

@@ -1,0 +1,18 @@
+//! Whole trees through the public API: a plan's text, a catalog, and what the actors live through.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod escalation;
+mod inspection;
+mod mailboxes;
+mod plans;
+mod pools;
+mod restarts;
+mod shutdown;
+mod strategies;
+mod watchdog;
+
+#[cfg(feature = "faults")]
+mod faults;
