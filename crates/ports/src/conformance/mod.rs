@@ -10,8 +10,26 @@
 // A case fails by a panic that names it.
 #![allow(clippy::unwrap_used)]
 
+pub mod journal;
+pub mod leases;
 pub mod log;
+pub mod mqtt;
 pub mod store;
+
+/// What an [`MqttSource`](crate::MqttSource) does that devices deliver to directly.
+pub mod mqtt_gate {
+    pub use super::mqtt::gate::*;
+}
+
+/// What an [`MqttSource`](crate::MqttSource) does that is a client of a broker.
+pub mod mqtt_session {
+    pub use super::mqtt::session::*;
+}
+
+/// What [`Leases`](crate::Leases) do that several owners share.
+pub mod shared_leases {
+    pub use super::leases::sharing::*;
+}
 
 /// What a [`RecordLog`](crate::RecordLog) does that keeps the order of writing exactly.
 pub mod exact_order_log {
@@ -123,6 +141,80 @@ macro_rules! conformance_tests {
             numbers_are_kept_exactly
             a_probe_says_the_version
             any_sequence_of_calls_agrees_with_the_model
+        }
+    };
+    (mqtt, $factory:expr) => {
+        $crate::conformance_cases! { mqtt, $factory;
+            a_message_arrives_as_it_was_published
+            messages_of_each_device_arrive_in_order_and_once
+            nothing_is_lost_while_the_link_is_down
+            nothing_is_lost_when_links_end_under_load
+            a_refused_message_comes_again_and_in_order
+        }
+    };
+    (mqtt_gate, $factory:expr) => {
+        $crate::conformance_cases! { mqtt_gate, $factory;
+            a_puback_says_that_the_message_was_accepted
+            a_message_that_is_held_up_gets_no_puback_and_stops_no_other_device
+            a_message_refused_for_want_of_room_is_taken_when_there_is_room
+            without_a_link_no_device_is_acknowledged
+            topics_of_any_kind_reach_the_intake
+        }
+    };
+    (mqtt_session, $factory:expr) => {
+        $crate::conformance_cases! { mqtt_session, $factory;
+            what_the_broker_kept_comes_first_and_in_order
+            a_redelivery_is_told_by_its_flag_and_its_packet_identifier
+            a_lost_connection_is_noticed_and_nothing_is_lost_by_it
+            a_broker_that_is_away_is_unavailable_and_named
+        }
+    };
+    (journal, $factory:expr) => {
+        $crate::conformance_cases! { journal, $factory;
+            sequences_count_from_one
+            the_identity_is_legal_and_stays_the_same
+            records_of_every_shape_come_back_exactly
+            threads_that_append_at_the_same_time_share_the_sequences
+            what_was_appended_becomes_durable_for_all_who_wait
+            a_reader_that_waits_is_woken_by_the_next_append
+            a_reader_follows_a_writer_without_gap_and_repeat
+            a_read_starts_behind_the_sequence_it_is_given
+            a_read_is_bounded_and_brings_one_record_at_least
+            the_tail_is_the_last_records_committed_or_not
+            the_tail_is_there_after_reopening
+            committing_counts_down_what_is_left
+            a_commit_never_goes_back_nor_beyond_the_end
+            a_full_journal_refuses_and_has_room_again_after_a_commit
+            a_wait_for_room_ends_when_there_is_room
+            a_wait_for_room_ends_without_room_as_well
+            a_full_journal_is_full_after_reopening_and_keeps_all
+            space_is_given_back_while_records_pass_through
+            sequences_go_on_after_reopening
+            sequences_go_on_after_all_was_committed
+            a_commit_is_remembered_and_never_runs_ahead
+            what_append_returned_is_there_after_a_kill
+        }
+    };
+    (leases, $factory:expr) => {
+        $crate::conformance_cases! { leases, $factory;
+            free_leases_are_taken_all_at_once
+            a_lease_held_on_keeps_its_epoch
+            wanting_nothing_is_allowed
+            the_next_run_of_an_owner_takes_over_at_once_with_a_higher_epoch
+            a_released_lease_comes_back_with_a_higher_epoch
+            releasing_what_is_not_held_is_passed_over
+            a_probe_of_the_leases_says_the_version
+        }
+    };
+    (shared_leases, $factory:expr) => {
+        $crate::conformance_cases! { shared_leases, $factory;
+            a_held_lease_is_not_given_to_another
+            another_owner_waits_until_a_lease_has_run_out
+            a_renewed_lease_does_not_run_out
+            a_released_lease_is_had_by_the_next_owner_at_once
+            releasing_what_another_holds_is_passed_over
+            owners_that_race_never_hold_one_lease_together
+            one_owner_that_asks_twice_at_once_gets_one_epoch
         }
     };
     (log, $factory:expr) => {

@@ -1,0 +1,102 @@
+//! Several owners.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{LONG, LeasesFactory, hold, hold_one, names};
+use crate::conformance::{until, within_deadline};
+
+const SHORT: Duration = Duration::from_millis(500);
+/// Longer than one call takes on a busy machine.
+const FEW_SECONDS: Duration = Duration::from_secs(3);
+
+pub async fn a_held_lease_is_not_given_to_another(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    let epoch = hold_one(&*one, "ingest", LONG).await;
+    for _ in 0..5 {
+        assert_eq!(hold(&*two, &["ingest"], LONG).await, []);
+        assert_eq!(hold_one(&*one, "ingest", LONG).await, epoch);
+    }
+    // What is free among the wanted ones is had all the same.
+    let held = hold(&*two, &["ingest", "partition/1"], LONG).await;
+    assert_eq!(held.iter().map(|lease| lease.name.as_str()).collect::<Vec<_>>(), ["partition/1"]);
+}
+
+pub async fn another_owner_waits_until_a_lease_has_run_out(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    let epoch = hold_one(&*one, "ingest", SHORT).await;
+    let taken = until("a lease that ran out", async || hold(&*two, &["ingest"], LONG).await.pop()).await;
+    assert!(taken.epoch > epoch);
+    assert_eq!(hold(&*one, &["ingest"], LONG).await, [], "who lost it must not get it back");
+    assert_eq!(hold_one(&*two, "ingest", LONG).await, taken.epoch);
+}
+
+pub async fn a_renewed_lease_does_not_run_out(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    let epoch = hold_one(&*one, "ingest", FEW_SECONDS).await;
+    // Renewed for long: what it was held for at first means nothing any more.
+    assert_eq!(hold_one(&*one, "ingest", LONG).await, epoch);
+    let mark = hold_one(&*one, "mark", FEW_SECONDS).await;
+    let taken = until("another lease that ran out", async || hold(&*two, &["ingest", "mark"], LONG).await.pop()).await;
+    assert_eq!((taken.name.as_str(), taken.epoch > mark), ("mark", true));
+    assert_eq!(hold_one(&*one, "ingest", LONG).await, epoch);
+}
+
+pub async fn a_released_lease_is_had_by_the_next_owner_at_once(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    let held = hold(&*one, &["ingest", "partition/0"], LONG).await;
+    within_deadline("release", one.release(&names(&["ingest"]))).await.unwrap();
+    let taken = hold(&*two, &["ingest", "partition/0"], LONG).await;
+    assert_eq!(taken.len(), 1);
+    assert!(taken[0].name == "ingest" && taken[0].epoch > held[0].epoch);
+}
+
+pub async fn releasing_what_another_holds_is_passed_over(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    let epoch = hold_one(&*one, "ingest", LONG).await;
+    within_deadline("release", two.release(&names(&["ingest"]))).await.unwrap();
+    assert_eq!(hold(&*two, &["ingest"], LONG).await, []);
+    assert_eq!(hold_one(&*one, "ingest", LONG).await, epoch);
+}
+
+pub async fn owners_that_race_never_hold_one_lease_together(factory: &dyn LeasesFactory) {
+    const OWNERS: usize = 6;
+    const ROUNDS: usize = 15;
+    let mut owners = Vec::new();
+    for number in 0..OWNERS {
+        owners.push(factory.open(&format!("owner {number}")).await);
+    }
+    let wanted = ["ingest", "partition/0", "partition/1", "partition/2"];
+    let mut epochs = [0; 4];
+    for _round in 0..ROUNDS {
+        let tasks: Vec<_> = owners
+            .iter()
+            .map(|owner| {
+                let owner = Arc::clone(owner);
+                tokio::spawn(async move { hold(&*owner, &wanted, LONG).await })
+            })
+            .collect();
+        let mut held = Vec::new();
+        for (number, task) in (0..).zip(tasks) {
+            let leases = within_deadline("owners that race", task).await.unwrap();
+            held.extend(leases.into_iter().map(|lease| (lease, number)));
+        }
+        held.sort_by(|one, other| one.0.name.cmp(&other.0.name));
+        let found: Vec<&str> = held.iter().map(|(lease, _)| lease.name.as_str()).collect();
+        assert_eq!(found, wanted, "each is held, and by one owner: {held:?}");
+        for ((lease, number), epoch) in held.iter().zip(&mut epochs) {
+            let owner: usize = *number;
+            assert!(lease.epoch > *epoch, "{lease:?} after epoch {epoch}");
+            *epoch = lease.epoch;
+            owners[owner].release(&names(&[&lease.name])).await.unwrap();
+        }
+    }
+}
+
+pub async fn one_owner_that_asks_twice_at_once_gets_one_epoch(factory: &dyn LeasesFactory) {
+    let one = factory.open("one").await;
+    for round in 0..10 {
+        let name = format!("partition/{round}");
+        let (first, second) = tokio::join!(hold_one(&*one, &name, LONG), hold_one(&*one, &name, LONG));
+        assert_eq!(first, second);
+    }
+}
