@@ -1,1 +1,187 @@
+#![allow(clippy::unwrap_used)]
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use orinoco_domain::{Axis, DeadLetter, TopicFilters};
+use orinoco_ports::{
+    InboundMessage, Intake, Journal, JournalDepth, JournalEntry, JournalError, JournalRecord, Refused, SystemClock,
+};
+
+use super::{decode::Decoder, intake::JournalIntake};
+use crate::Health;
+
+/// A journal in memory, which can be made full.
+#[derive(Default)]
+struct MemoryJournal {
+    entries: Mutex<Vec<JournalEntry>>,
+    full: AtomicBool,
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    fn id(&self) -> &str {
+        "j1"
+    }
+
+    fn append(&self, record: &JournalRecord) -> Result<u64, JournalError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(JournalError::Full { bytes: 1, bytes_max: 1 });
+        }
+        let mut entries = self.entries.lock().unwrap();
+        let sequence = entries.len() as u64 + 1;
+        entries.push(JournalEntry { sequence, record: record.clone() });
+        Ok(sequence)
+    }
+
+    async fn durable(&self, _sequence: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn durable_blocking(&self, _sequence: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn wait_for_room_blocking(&self, _wait_max: Duration) {
+        // The disk is mended while the adapter waits.
+        self.full.store(false, Ordering::SeqCst);
+    }
+
+    fn read_after(&self, sequence: u64, _bytes_max: usize) -> Result<Vec<JournalEntry>, JournalError> {
+        Ok(self.entries.lock().unwrap().iter().filter(|entry| entry.sequence > sequence).cloned().collect())
+    }
+
+    fn tail(&self, records_max: usize) -> Vec<JournalEntry> {
+        let entries = self.entries.lock().unwrap();
+        entries[entries.len().saturating_sub(records_max)..].to_vec()
+    }
+
+    async fn wait_after(&self, _sequence: u64) {}
+
+    fn commit(&self, _sequence: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn committed(&self) -> u64 {
+        0
+    }
+
+    fn depth(&self) -> JournalDepth {
+        JournalDepth::default()
+    }
+}
+
+fn intake(journal: &Arc<MemoryJournal>) -> JournalIntake {
+    JournalIntake::new(Arc::clone(journal) as _, 3, 100, Arc::new(SystemClock), Health::default())
+}
+
+fn message(payload: &str, redelivered: bool, packet_id: u16) -> InboundMessage<'_> {
+    let payload = payload.as_bytes();
+    InboundMessage { topic: "coordX", payload, traceparent: None, redelivered, packet_id: Some(packet_id) }
+}
+
+fn payloads(journal: &MemoryJournal) -> Vec<String> {
+    let entries = journal.entries.lock().unwrap();
+    entries.iter().map(|entry| String::from_utf8(entry.record.payload.clone()).unwrap()).collect()
+}
+
+#[test]
+fn a_redelivery_of_what_the_journal_holds_is_not_appended_again() {
+    let journal = Arc::new(MemoryJournal::default());
+    let first = intake(&journal);
+    first.accept_blocking(message("1", false, 7)).unwrap();
+    first.accept_blocking(message("2", false, 8)).unwrap();
+    // The daemon was killed before the PUBACKs went out; the broker sends again what it had in flight.
+    let second = intake(&journal);
+    second.accept_blocking(message("1", true, 7)).unwrap();
+    second.accept_blocking(message("2", true, 8)).unwrap();
+    second.accept_blocking(message("3", true, 9)).unwrap();
+    assert_eq!(payloads(&journal), ["1", "2", "3"]);
+    assert!(journal.entries.lock().unwrap()[2].record.redelivered, "its first delivery did not reach the journal");
+}
+
+#[test]
+fn an_equal_message_under_a_reused_packet_identifier_is_a_new_one() {
+    let journal = Arc::new(MemoryJournal::default());
+    let intake = intake(&journal);
+    intake.accept_blocking(message("1", false, 7)).unwrap();
+    intake.accept_blocking(message("2", false, 7)).unwrap();
+    intake.accept_blocking(message("1", true, 7)).unwrap();
+    assert_eq!(payloads(&journal), ["1", "2", "1"]);
+}
+
+#[test]
+fn a_full_journal_holds_the_acknowledgement_back_and_drops_nothing() {
+    let journal = Arc::new(MemoryJournal::default());
+    journal.full.store(true, Ordering::SeqCst);
+    let intake = intake(&journal);
+    intake.accept_blocking(message("1", false, 1)).unwrap();
+    assert_eq!(payloads(&journal), ["1"]);
+}
+
+#[tokio::test]
+async fn a_full_journal_refuses_at_once_where_the_adapter_can_not_block() {
+    let journal = Arc::new(MemoryJournal::default());
+    journal.full.store(true, Ordering::SeqCst);
+    let intake = intake(&journal);
+    assert_eq!(intake.accept(message("1", false, 1)).await, Err(Refused::Full));
+    assert_eq!(payloads(&journal), [""; 0]);
+}
+
+#[test]
+fn a_closed_intake_accepts_nothing() {
+    let journal = Arc::new(MemoryJournal::default());
+    let intake = intake(&journal);
+    intake.close();
+    assert_eq!(intake.accept_blocking(message("1", false, 1)), Err(Refused::Closed));
+}
+
+fn entry(sequence: u64, topic: &str, payload: &[u8]) -> JournalEntry {
+    let record = JournalRecord {
+        topic: topic.to_owned(),
+        payload: payload.to_vec(),
+        traceparent: None,
+        packet_id: None,
+        redelivered: false,
+        ingest_epoch: 3,
+        received_ms: 1_767_323_045_678,
+    };
+    JournalEntry { sequence, record }
+}
+
+fn decoder() -> Decoder {
+    Decoder { filters: TopicFilters::default(), partitions: 4, journal: "j1".to_owned() }
+}
+
+#[test]
+fn records_carry_their_identity_and_the_time_of_arrival() {
+    let batch = decoder().decode(vec![entry(5, "devices/samu31/coordY", b"43.6")]);
+    let (partition, axis, record) = &batch.records[0];
+    assert_eq!((*partition, *axis), (orinoco_domain::partition_of(b"samu31", 4), Axis::Y));
+    assert_eq!(record.header("orinoco-id"), Some(&b"mqtt/3/j1/5"[..]));
+    assert_eq!(record.value, br#"{"message":"43.6","timestamp":"2026-01-02T03:04:05.678Z"}"#);
+    let traceparent = String::from_utf8(record.header("traceparent").unwrap().to_vec()).unwrap();
+    assert_eq!(traceparent.len(), 55, "{traceparent}");
+    assert_eq!(batch.through, 5);
+}
+
+#[test]
+fn what_can_not_be_understood_becomes_a_dead_letter_and_stalls_nothing() {
+    let entries = vec![entry(1, "coordX", b"rubbish"), entry(2, "else/where", b"1"), entry(3, "coordX", b"1")];
+    let batch = decoder().decode(entries);
+    assert_eq!((batch.records.len(), batch.dead_letters.len(), batch.through), (1, 2, 3));
+    let letter: DeadLetter = serde_json::from_slice(&batch.dead_letters[0].value).unwrap();
+    assert_eq!((letter.topic.as_str(), letter.payload().unwrap()), ("coordX", b"rubbish".to_vec()));
+    assert_eq!(letter.time, "2026-01-02T03:04:05.678Z");
+}
+
+#[test]
+fn the_same_entries_give_the_same_records() {
+    let entries = || vec![entry(1, "coordX", b"1"), entry(2, "coordY", b"x")];
+    assert_eq!(decoder().decode(entries()), decoder().decode(entries()));
+}

@@ -4,8 +4,6 @@
 //! only, and is dropped whenever it isn't known whether one was applied. Fencing, position and revision are checked in the store.
 
 mod batch;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{HashMap, HashSet},

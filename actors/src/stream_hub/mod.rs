@@ -6,8 +6,6 @@
 
 mod batch;
 mod cache;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,8 +7,6 @@
 
 mod feed;
 mod outbox;
-#[cfg(test)]
-mod tests;
 
 use std::{
     sync::Arc,
