@@ -3,6 +3,10 @@
 //! Each implements one port of `orinoco-ports`; the client libraries' types do not leave this crate.
 
 mod pool;
+mod postgres;
 mod redis_store;
 
+pub use postgres::{
+    PostgresLeases, PostgresLeasesOptions, SchemaError, check_schema, migrate, schema_version, schema_version_needed,
+};
 pub use redis_store::{RedisStore, RedisStoreOptions};

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use orinoco_ports::{CoordinateStore, conformance::store::StoreFactory};
-use orinoco_services::{RedisStore, RedisStoreOptions};
-use orinoco_testkit::{Redis, RedisDatabase, RedisKind, unique_name};
+use orinoco_ports::{
+    CoordinateStore, Leases,
+    conformance::{leases::LeasesFactory, store::StoreFactory},
+};
+use orinoco_services::{PostgresLeases, PostgresLeasesOptions, RedisStore, RedisStoreOptions, migrate};
+use orinoco_testkit::{Database, Postgres, Redis, RedisDatabase, RedisKind, unique_name};
 
 /// A database of a shared Redis.
 struct RedisStores {
@@ -38,4 +41,27 @@ impl StoreFactory for RedisStores {
 
 mod redis {
     orinoco_ports::conformance_tests!(store, super::RedisStores::new().await);
+}
+
+/// A database of a shared PostgreSQL.
+struct LeasesInPostgres(Database);
+
+impl LeasesInPostgres {
+    async fn new() -> Self {
+        let database = Postgres::shared().await.unwrap().fresh_database().await.unwrap();
+        migrate(database.url()).await.unwrap();
+        Self(database)
+    }
+}
+
+#[async_trait]
+impl LeasesFactory for LeasesInPostgres {
+    async fn open(&self, owner: &str) -> Arc<dyn Leases> {
+        Arc::new(PostgresLeases::new(&PostgresLeasesOptions::new(self.0.url(), owner)).unwrap())
+    }
+}
+
+mod postgres {
+    orinoco_ports::conformance_tests!(leases, super::LeasesInPostgres::new().await);
+    orinoco_ports::conformance_tests!(shared_leases, super::LeasesInPostgres::new().await);
 }
