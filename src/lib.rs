@@ -1,3 +1,6 @@
 //! The daemon: configuration, wiring, listeners and commands. The program is [`commands::main`]; this library lets tests in.
 
+pub mod commands;
 pub mod config;
+pub mod control;
+pub mod telemetry;

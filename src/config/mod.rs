@@ -4,6 +4,7 @@
 //! the file and in the environment; every mistake is reported, each with its file and line or its variable; secrets are
 //! hidden wherever values are shown. Relative paths start at the working directory.
 
+mod advice;
 mod error;
 mod kind;
 mod reader;

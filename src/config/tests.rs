@@ -332,3 +332,30 @@ fn the_example_file_in_the_repository_is_up_to_date() {
 fn the_documentation_in_the_repository_is_up_to_date() {
     assert_up_to_date("docs/configuration.md", &reference::markdown());
 }
+
+#[test]
+fn a_key_that_nobody_reads_and_an_open_door_are_pointed_out() {
+    let text = "[kafka]\nbrokers = [\"a:1\"]\n[log]\nretention_h = 1\n[mqtt]\nlisten = \"0.0.0.0:1\"\n";
+    let loaded = load_text(text, &[], Flags::default()).0.unwrap();
+    let advice = loaded.advice();
+    assert_eq!(advice.len(), 2, "{advice:?}");
+    assert_eq!(advice[0], "kafka.brokers is set, but has no effect where kafka.backend is \"embedded\"");
+    assert!(advice[1].contains("mqtt.anonymous"), "{advice:?}");
+    let services = load_text(&format!("mode = \"services\"\n{text}"), &[], Flags::default()).0.unwrap().advice();
+    assert_eq!(
+        services,
+        [
+            "mqtt.listen is set, but has no effect where mqtt.backend is \"service\"",
+            "log.retention_h is set, but has no effect where kafka.backend is \"service\"",
+        ]
+    );
+    assert_eq!(load_text("", &[], Flags::default()).0.unwrap().advice(), Vec::<String>::new());
+}
+
+#[test]
+fn every_key_that_advice_knows_exists() {
+    let loaded = load_text("", &[], Flags::default()).0.unwrap();
+    for key in advice::keys() {
+        assert!(loaded.settings.iter().any(|setting| setting.key == key), "{key}");
+    }
+}

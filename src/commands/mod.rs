@@ -1,0 +1,126 @@
+//! The commands of `orinoco`.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage (clap's), 64 bad configuration. The configuration is read and checked before any command
+//! does anything.
+
+pub mod check;
+pub mod descriptors;
+//dlq
+//doctor
+mod output;
+pub mod tree;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use orinoco_supervision::{PlanError, TreeError};
+
+use crate::config::{self, ConfigError, Flags, Loaded};
+use crate::telemetry;
+
+pub use output::{Output, OutputClosed};
+
+/// The configuration, supervision.toml included, is wrong (sysexits(3) calls it EX_USAGE).
+pub const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Coordinates from devices to browsers: MQTT, Kafka, Redis, WebSocket.
+#[derive(Debug, Parser)]
+#[command(name = "orinoco", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+struct GlobalArgs {
+    /// The configuration file [default: orinoco.toml, if it is there].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which backends are used by default.
+    #[arg(long, global = true, value_name = "MODE", value_parser = ["embedded", "services"])]
+    mode: Option<String>,
+    /// The folder of everything that is kept in files.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Validates the configuration and supervision.toml and prints the resolved tree; starts nothing.
+    Check(check::CheckArgs),
+    /// Shows the live actor tree of a running daemon.
+    Tree(tree::TreeArgs),
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let flags = Flags { config: cli.global.config, mode: cli.global.mode, data_dir: cli.global.data_dir };
+    let loaded = config::load(&flags)?;
+    telemetry::init(&loaded.config.telemetry)?;
+    if let Command::Check(args) = &cli.command {
+        return check::run(args, &loaded, &mut Output::stdout());
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(cli.command, loaded))
+}
+
+async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let output = &mut Output::stdout();
+    match command {
+        Command::Check(args) => check::run(&args, &loaded, output),
+        Command::Tree(args) => tree::run(&args, &loaded.config, output).await,
+    }
+}
+
+/// Says what went wrong, a line for each mistake, and chooses the exit code.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<OutputClosed>() {
+        return ExitCode::SUCCESS; // The reader has seen enough, as in `orinoco dlq list | head`.
+    }
+    // Nobody is left to tell if this fails.
+    let _ = if is_bad_configuration(error) {
+        writeln!(io::stderr(), "{error}")
+    } else {
+        writeln!(io::stderr(), "orinoco: {error:#}")
+    };
+    if is_bad_configuration(error) { ExitCode::from(EXIT_BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+}
+
+fn is_bad_configuration(error: &anyhow::Error) -> bool {
+    let plan = |error: &TreeError| matches!(error, TreeError::Plan(_));
+    error.is::<ConfigError>() || error.is::<PlanError>() || error.downcast_ref().is_some_and(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_are_taken_before_and_after_the_command() {
+        for arguments in [["orinoco", "--mode", "services", "check"], ["orinoco", "check", "--mode", "services"]] {
+            assert_eq!(Cli::try_parse_from(arguments).unwrap().global.mode.as_deref(), Some("services"));
+        }
+        assert!(Cli::try_parse_from(["orinoco", "check", "--mode", "both"]).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! What is allowed, and yet likely not what was meant.
+
+use super::{Backend, Config, Loaded, Origin};
+
+/// Keys that nobody reads where their section's backend is the other one.
+const SERVICE_KEYS: [&str; 15] = [
+    "mqtt.client_id",
+    "mqtt.username",
+    "mqtt.password",
+    "mqtt.filters",
+    "mqtt.keep_alive_s",
+    "mqtt.session_expiry_s",
+    "kafka.brokers",
+    "kafka.replication_factor",
+    "kafka.create_topics",
+    "kafka.dead_letter_topic",
+    "redis_ws.url",
+    "redis_ws.pool_max",
+    "redis_qr.url",
+    "redis_qr.pool_max",
+    "postgres.url",
+];
+const EMBEDDED_KEYS: [&str; 5] =
+    ["mqtt.listen", "mqtt.anonymous", "mqtt.sessions_max", "log.retention_bytes", "log.retention_h"];
+
+impl Loaded {
+    /// A sentence for each; empty when nothing is odd.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        let mut advice = unread_keys(self);
+        let config = &self.config;
+        if config.mqtt.backend == Backend::Embedded && config.mqtt.anonymous && !config.mqtt.listen.is_loopback() {
+            let place = &config.mqtt.listen;
+            advice.push(format!(
+                "anyone who reaches {place} may publish; set mqtt.anonymous = false, or mqtt.listen to loopback"
+            ));
+        }
+        if config.http.public_url.is_none() && !config.http.listen.is_loopback() {
+            let url = config.public_url();
+            advice.push(format!(
+                "phones can't follow a QR code to {url}; set http.public_url to the address that they reach"
+            ));
+        }
+        if config.stream.public && !(config.ws.listen.is_loopback() && config.http.listen.is_loopback()) {
+            advice
+                .push("anyone who reaches the listeners may watch every device; set stream.public = false".to_owned());
+        }
+        advice
+    }
+}
+
+fn unread_keys(loaded: &Loaded) -> Vec<String> {
+    let is_set =
+        |key: &&&str| loaded.settings.iter().any(|setting| setting.key == **key && setting.origin != Origin::Default);
+    let unread = |keys: &'static [&'static str], reader: Backend| {
+        keys.iter().filter(is_set).filter_map(move |key| {
+            let (section, _) = key.split_once('.')?;
+            // The embedded log stands in for Kafka.
+            let section = if section == "log" { "kafka" } else { section };
+            let chosen = backend_of(&loaded.config, section)?;
+            (chosen != reader)
+                .then(|| format!("{key} is set, but has no effect where {section}.backend is \"{chosen}\""))
+        })
+    };
+    unread(&SERVICE_KEYS, Backend::Service).chain(unread(&EMBEDDED_KEYS, Backend::Embedded)).collect()
+}
+
+fn backend_of(config: &Config, section: &str) -> Option<Backend> {
+    config.backends().into_iter().find(|(name, _)| *name == section).map(|(_, backend)| backend)
+}
+
+#[cfg(test)]
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    SERVICE_KEYS.into_iter().chain(EMBEDDED_KEYS)
+}

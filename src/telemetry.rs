@@ -1,0 +1,53 @@
+//! Logs: lines on the standard error output, for people or for machines.
+//!
+//! Messages are lower-case, fields structured with units; a line for each message of a device is TRACE.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Libraries whose `info` is our `debug`. Directives of the configuration come after these, and so win.
+const LIBRARIES: &str =
+    "rmqtt=warn,rmqtt_net=warn,rskafka=warn,tokio_postgres=warn,refinery_core=warn,ractor=warn,warp=warn";
+
+/// Starts to log, once a process. Panics are logged as well, with their place.
+///
+/// # Errors
+/// The process logs already.
+pub fn init(telemetry: &Telemetry) -> Result<(), TryInitError> {
+    let filter = filter(&telemetry.log);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match telemetry.log_format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).finish().try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init()?,
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let reason = payload.downcast_ref::<&str>().copied();
+        let reason = reason.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+        tracing::error!(place, reason, "panicked");
+    }));
+    Ok(())
+}
+
+/// The configuration has checked `directives`.
+fn filter(directives: &str) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(format!("{LIBRARIES},{directives}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_named() {
+        let shown = filter("info").to_string();
+        assert!(shown.contains("rmqtt=warn") && shown.contains("info"), "{shown}");
+        let shown = filter("info,rmqtt=debug").to_string();
+        assert!(shown.contains("rmqtt=debug") && !shown.contains("rmqtt=warn"), "{shown}");
+    }
+}
