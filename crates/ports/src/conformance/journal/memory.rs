@@ -1,4 +1,4 @@
-//! A journal in memory, to run the suite on itself.
+//! A journal in memory: the suite runs on it, and so do tests of what uses the port.
 
 use std::{
     sync::{Arc, Condvar, Mutex},
@@ -14,7 +14,7 @@ use crate::{Journal, JournalDepth, JournalEntry, JournalError, JournalRecord};
 const TAIL_MAX: usize = 2_000;
 
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryJournals(Arc<Mutex<Held>>);
+pub struct MemoryJournals(Arc<Mutex<Held>>);
 
 #[derive(Default, Clone)]
 struct Held {

@@ -3,8 +3,7 @@
 mod appending;
 mod filling;
 mod fixture;
-#[cfg(test)]
-pub(super) mod memory;
+pub mod memory;
 mod reading;
 mod reopening;
 

@@ -1,4 +1,4 @@
-//! Leases in memory, to run the suites on themselves.
+//! Leases in memory: the suites run on it, and so do tests of what uses the port.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use super::LeasesFactory;
 use crate::{BackendInfo, Lease, LeaseError, Leases};
 
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryLeases {
+pub struct MemoryLeases {
     held: Arc<Mutex<BTreeMap<String, Held>>>,
     runs: AtomicU64,
 }

@@ -1,7 +1,6 @@
 //! What any [`Leases`] must do; and, in [`super::shared_leases`], what those do that several owners share.
 
-#[cfg(test)]
-pub(super) mod memory;
+pub mod memory;
 mod owning;
 pub(super) mod sharing;
 

@@ -1,4 +1,4 @@
-//! A log in memory, to run the suites on themselves.
+//! A log in memory: the suites run on it, and so do tests of what uses the port.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ const PARTITIONS: u32 = 2;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryLogs(Arc<MemoryLog>);
+pub struct MemoryLogs(Arc<MemoryLog>);
 
 #[derive(Default)]
 struct MemoryLog {

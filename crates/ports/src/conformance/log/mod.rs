@@ -3,8 +3,7 @@
 mod dead_letters;
 mod fetching;
 mod fixture;
-#[cfg(test)]
-pub(super) mod memory;
+pub mod memory;
 pub(super) mod order;
 mod producing;
 mod reopening;

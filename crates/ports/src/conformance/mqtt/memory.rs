@@ -1,8 +1,11 @@
-//! Brokers in memory, to run the suites on themselves.
+//! Brokers in memory: the suites run on it, and so do tests of what uses the port.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -15,7 +18,7 @@ type Gate = Arc<Mutex<Option<Arc<dyn Intake>>>>;
 
 /// Devices deliver into the intake of the link, if there is one.
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryGate(Gate);
+pub struct MemoryGate(Gate);
 
 struct GateSource(Gate);
 struct GateLink(Gate);
@@ -76,12 +79,14 @@ impl Publisher for GatePublisher {
 
 /// A queue that keeps what the one session did not take.
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryBroker(Arc<Broker>);
+pub struct MemoryBroker(Arc<Broker>);
 
 struct Broker {
     queue: Mutex<VecDeque<Queued>>,
     /// Changes with each publish, and says whether the broker runs.
     runs: watch::Sender<bool>,
+    /// How many there were; the last one has the session.
+    links: AtomicU64,
 }
 
 struct Queued {
@@ -92,7 +97,7 @@ struct Queued {
 
 impl Default for Broker {
     fn default() -> Self {
-        Self { queue: Mutex::default(), runs: watch::Sender::new(true) }
+        Self { queue: Mutex::default(), runs: watch::Sender::new(true), links: AtomicU64::new(0) }
     }
 }
 
@@ -102,25 +107,38 @@ struct SessionLink {
 }
 
 impl Broker {
-    async fn deliver(&self, intake: Arc<dyn Intake>) {
+    async fn deliver(&self, intake: Arc<dyn Intake>, link: u64) {
         let mut changes = self.runs.subscribe();
         while *changes.borrow_and_update() {
-            // One at a time, so that a delivery that is broken off is seen by the next link.
-            let mut refused = false;
-            if let Some(first) = self.queue.lock().unwrap().front_mut() {
-                let taken = intake.accept_blocking(inbound(&first.message, first.delivered, Some(first.packet_id)));
-                first.delivered = true;
-                refused = taken.is_err();
+            match self.deliver_first(&*intake, link) {
+                Delivery::Taken => tokio::task::yield_now().await,
+                Delivery::Empty => _ = changes.changed().await,
+                Delivery::Ended => return,
             }
-            if refused {
-                return std::future::pending().await;
-            }
-            if self.queue.lock().unwrap().pop_front().is_none() && changes.changed().await.is_err() {
-                return;
-            }
-            tokio::task::yield_now().await;
         }
     }
+
+    fn deliver_first(&self, intake: &dyn Intake, link: u64) -> Delivery {
+        let mut queue = self.queue.lock().unwrap();
+        // The session was taken over by a later link.
+        if self.links.load(Ordering::SeqCst) != link {
+            return Delivery::Ended;
+        }
+        let Some(first) = queue.front_mut() else { return Delivery::Empty };
+        let taken = intake.accept_blocking(inbound(&first.message, first.delivered, Some(first.packet_id)));
+        first.delivered = true;
+        if taken.is_err() {
+            return Delivery::Ended;
+        }
+        queue.pop_front();
+        Delivery::Taken
+    }
+}
+
+enum Delivery {
+    Taken,
+    Empty,
+    Ended,
 }
 
 #[async_trait]
@@ -152,7 +170,8 @@ impl MqttSource for MemoryBroker {
             return Err(MqttError::Unavailable { url: "memory".to_owned(), reason: "stopped".to_owned() });
         }
         let broker = Arc::clone(&self.0);
-        let delivering = tokio::spawn(async move { broker.deliver(intake).await });
+        let link = broker.links.fetch_add(1, Ordering::SeqCst) + 1;
+        let delivering = tokio::spawn(async move { broker.deliver(intake, link).await });
         Ok(Box::new(SessionLink { broker: Arc::clone(&self.0), delivering }))
     }
 }

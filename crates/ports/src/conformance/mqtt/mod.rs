@@ -4,8 +4,7 @@
 mod delivering;
 mod fixture;
 pub(super) mod gate;
-#[cfg(test)]
-pub(super) mod memory;
+pub mod memory;
 pub(super) mod session;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The model as a store, to run the suite on itself.
+//! The model as a store: the suite runs on it, and so do tests of what uses the port.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::{
 const PUBLICATIONS_MAX: usize = 512;
 
 #[derive(Default)]
-pub(in crate::conformance) struct MemoryStores(Arc<MemoryStore>);
+pub struct MemoryStores(Arc<MemoryStore>);
 
 #[derive(Default)]
 struct MemoryStore(Mutex<BTreeMap<u32, Partition>>);

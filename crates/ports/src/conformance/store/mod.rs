@@ -3,8 +3,7 @@
 mod applying;
 mod fixture;
 mod following;
-#[cfg(test)]
-pub(super) mod memory;
+pub mod memory;
 mod model;
 mod random;
 mod reading;
