@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use orinoco_domain::Axis;
 use orinoco_ports::{
-    CoordinateStore, Leases,
-    conformance::{leases::LeasesFactory, store::StoreFactory},
+    CoordinateStore, Leases, RecordLog,
+    conformance::{leases::LeasesFactory, log::LogFactory, store::StoreFactory},
 };
-use orinoco_services::{PostgresLeases, PostgresLeasesOptions, RedisStore, RedisStoreOptions, migrate};
-use orinoco_testkit::{Database, Postgres, Redis, RedisDatabase, RedisKind, unique_name};
+use orinoco_services::{
+    KafkaLog, KafkaLogOptions, PostgresLeases, PostgresLeasesOptions, RedisStore, RedisStoreOptions, migrate,
+};
+use orinoco_testkit::{Database, Kafka, KafkaAddress, Postgres, Redis, RedisDatabase, RedisKind, unique_name};
+use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
 
 /// A database of a shared Redis.
 struct RedisStores {
@@ -64,4 +68,51 @@ impl LeasesFactory for LeasesInPostgres {
 mod postgres {
     orinoco_ports::conformance_tests!(leases, super::LeasesInPostgres::new().await);
     orinoco_ports::conformance_tests!(shared_leases, super::LeasesInPostgres::new().await);
+}
+
+/// Topics of a shared Kafka.
+struct LogsInKafka {
+    kafka: KafkaAddress,
+    topic_prefix: String,
+}
+
+impl LogsInKafka {
+    async fn new() -> Self {
+        Self { kafka: Kafka::shared().await.unwrap(), topic_prefix: format!("{}-", unique_name("log")) }
+    }
+
+    async fn log(&self) -> Arc<dyn RecordLog> {
+        let options = KafkaLogOptions::new(vec![self.kafka.brokers().to_owned()]);
+        let log = KafkaLog::new(KafkaLogOptions { topic_prefix: self.topic_prefix.clone(), partitions: 2, ..options });
+        assert_eq!(log.partitions().await.unwrap(), 2);
+        Arc::new(log)
+    }
+}
+
+#[async_trait]
+impl LogFactory for LogsInKafka {
+    async fn open(&self) -> Arc<dyn RecordLog> {
+        self.log().await
+    }
+
+    async fn open_as_after_kill(&self) -> Arc<dyn RecordLog> {
+        self.log().await
+    }
+
+    /// Retention as an administrator forces it: DeleteRecords up to the middle.
+    async fn expire_oldest(&self, log: Arc<dyn RecordLog>, partition: u32) -> Arc<dyn RecordLog> {
+        let client = ClientBuilder::new(vec![self.kafka.brokers().to_owned()]).build().await.unwrap();
+        let (_, end) = log.bounds(partition).await.unwrap();
+        for axis in Axis::BOTH {
+            let topic = format!("{}{}", self.topic_prefix, axis.name());
+            let number = i32::try_from(partition).unwrap();
+            let client = client.partition_client(topic, number, UnknownTopicHandling::Error).await.unwrap();
+            client.delete_records(end.of(axis) / 2, 10_000).await.unwrap();
+        }
+        log
+    }
+}
+
+mod kafka {
+    orinoco_ports::conformance_tests!(log, super::LogsInKafka::new().await);
 }
