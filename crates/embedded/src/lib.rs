@@ -1,1 +1,16 @@
+//! Adapters inside one process, on one data directory: nothing else to install or start.
+//!
+//! - [`data_dir`]: the directory, and the lock on it
+//! - [`journal`]: what was acknowledged to devices and not yet by the log
+//! - [`log`]: records of both axes, and dead letters
+//!
+//! What is written survives kill -9. A power cut may take the last moments (in mode `power` nothing that was acknowledged), never the
+//! consistency; each room's docs say how.
 
+mod codec;
+pub mod data_dir;
+mod files;
+pub mod journal;
+pub mod log;
+mod power;
+mod segment;
