@@ -3,13 +3,12 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::time::Instant;
-use tokio_util::time::delay_queue;
 
 use super::runtime::PoolInner;
 use super::start::Source;
 use crate::actor::Actor;
 use crate::address::Address;
-use crate::delay::{Deadline, Due};
+use crate::delay::{self, Deadline, Due};
 use crate::mailbox::Mailbox;
 use crate::shell;
 use crate::supervisor::intensity::Window;
@@ -59,9 +58,9 @@ pub(super) struct Life {
     pub(super) stopping: bool,
     /// When its time is over; fixed at its creation, or by each start with `ttl_from = "start"`.
     pub(super) ttl_at: Option<Instant>,
-    pub(super) ttl_key: Option<delay_queue::Key>,
-    pub(super) idle_key: Option<delay_queue::Key>,
-    pub(super) restart_key: Option<delay_queue::Key>,
+    pub(super) ttl_key: Option<delay::Key>,
+    pub(super) idle_key: Option<delay::Key>,
+    pub(super) restart_key: Option<delay::Key>,
     pub(super) up_since: Option<Instant>,
     /// Only for a child that has failed.
     pub(super) history: Option<Box<History>>,

@@ -38,6 +38,8 @@ pub(crate) struct PoolSetup {
 /// A pool without its types: what the tree, the watchdog and inspection need.
 pub(crate) trait PoolRuntime: Send + Sync {
     fn equip(&self, setup: PoolSetup);
+    /// A new incarnation of the pool's supervisor begins: earlier restarts do not count against it.
+    fn begin(&self);
     fn start_partition(
         self: Arc<Self>,
         index: usize,
@@ -214,6 +216,10 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
         });
         let _ = self.shards.set(shards.collect());
         let _ = self.setup.set(setup);
+    }
+
+    fn begin(&self) {
+        *lock(&self.window) = Window::default();
     }
 
     fn start_partition(

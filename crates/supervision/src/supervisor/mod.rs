@@ -143,6 +143,9 @@ impl State {
         let Kind::Supervisor { rules, .. } = &node.kind else {
             return Err("only a supervisor's node can be supervised from".into());
         };
+        if let Some(pool) = node.pool() {
+            pool.begin();
+        }
         let children = node.children.iter().map(|child| child.spec.rules);
         let board = Board::new(*rules, children, Instant::now());
         let attendants = node.children.iter().map(Attendant::new).collect();

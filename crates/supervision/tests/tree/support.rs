@@ -204,5 +204,5 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
 /// Waits until an address is down, then until it is up again.
 pub(crate) async fn restarted(address: &Address<Tell>) {
     until("down", || !address.is_up()).await;
-    address.up().await;
+    until("up again", || address.is_up()).await;
 }
