@@ -1,0 +1,53 @@
+//! The HTTP port: REST, health and metrics. For its users it is described in docs/rest.md.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `listen` | binding, accepting and draining, for the WebSocket port too |
+//! | `server` | connections: hyper, limits, drain |
+//! | `routes` | the router, and what holds for every answer |
+//! | `problem` | errors: the one place that maps them to HTTP |
+//! | `access` | who may see what |
+//! | `query` | parameters, read strictly |
+//! | `devices`, `operations` | an area each: its routes and their handlers |
+//!
+//! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 32 KiB and 30 s, a body
+//! `body_bytes_max`; every call to what is behind has a timeout; every answer of 400 and above is problem+json.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use orinoco_actors::{Health, StreamHubMessage};
+use orinoco_ports::CoordinateStore;
+use orinoco_supervision::Group;
+
+mod access;
+mod devices;
+pub(crate) mod listen;
+mod operations;
+pub(crate) mod problem;
+pub(crate) mod query;
+pub(crate) mod routes;
+mod server;
+
+pub(crate) use access::bearer_token;
+pub use access::{Access, Denied, PublicOnly, Viewer};
+pub use server::HttpServer;
+
+/// What the HTTP port needs.
+pub struct HttpDeps {
+    /// `http.listen`, `host:port`.
+    pub listen: String,
+    /// Open connections; at the bound no further one is accepted until one ends.
+    pub connections_max: usize,
+    /// Bytes of a request's body; a longer one gets 413.
+    pub body_bytes_max: usize,
+    pub access: Arc<dyn Access>,
+    pub store: Arc<dyn CoordinateStore>,
+    /// One a partition.
+    pub hubs: Group<StreamHubMessage>,
+    pub partitions: u32,
+    pub health: Health,
+    pub prometheus: PrometheusHandle,
+    /// Called before metrics are rendered, to set gauges of what is measured on demand. It must not block.
+    pub before_metrics: Arc<dyn Fn() + Send + Sync>,
+}

@@ -1,0 +1,86 @@
+//! The router: all areas of the HTTP port, and what holds for each of their answers.
+//!
+//! Invariants: a route matches its whole path before it looks at the method, and from then on answers itself, errors included. So what
+//! no route takes is an unknown path (404) or a known one with another method (405 with `Allow`), however many routes there are.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+};
+use warp::{Filter, Rejection, Reply, filters::BoxedFilter, reply::Response};
+
+use super::{
+    HttpDeps, devices, operations,
+    problem::{MethodNotAllowed, Problem, from_rejection},
+};
+
+/// The methods of a path, and the same as `Allow` has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Methods {
+    pub(crate) methods: &'static [Method],
+    pub(crate) allow: &'static str,
+}
+
+/// What is only read. The body of an answer to HEAD is left out by hyper.
+pub(crate) const GET: Methods = Methods { methods: &[Method::GET, Method::HEAD], allow: "GET, HEAD" };
+
+pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
+    with_problems(devices::routes(deps).or(operations::routes(deps)).unify().boxed())
+}
+
+/// Answers what no route takes, and adds the headers that every answer has.
+pub(crate) fn with_problems(routes: BoxedFilter<(Response,)>) -> BoxedFilter<(Response,)> {
+    let recover = |rejection: Rejection| async move { Ok::<_, Infallible>(from_rejection(&rejection).into_response()) };
+    routes.recover(recover).unify().map(with_security_headers).boxed()
+}
+
+/// Lets these methods through, for a path that has matched.
+pub(crate) fn methods(allowed: Methods) -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::method()
+        .and_then(move |method: Method| async move {
+            if allowed.methods.contains(&method) {
+                return Ok(());
+            }
+            Err(warp::reject::custom(MethodNotAllowed { allowed: allowed.allow }))
+        })
+        .untuple_one()
+}
+
+pub(crate) fn with<T: Send + Sync + 'static>(
+    value: &Arc<T>,
+) -> impl Filter<Extract = (Arc<T>,), Error = Infallible> + Clone + use<T> {
+    let value = Arc::clone(value);
+    warp::any().map(move || Arc::clone(&value))
+}
+
+/// What stands behind the `?`; empty without one.
+pub(crate) fn raw_query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
+pub(crate) fn answer(result: Result<Response, Problem>) -> Response {
+    result.unwrap_or_else(Problem::into_response)
+}
+
+/// A route that has other needs sets these itself (OWASP Secure Headers Project).
+pub(crate) fn with_security_headers(reply: impl Reply) -> Response {
+    let mut response = reply.into_response();
+    let headers = response.headers_mut();
+    let mut set = |name, value| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    set(REFERRER_POLICY, "no-referrer");
+    set(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    set(CACHE_CONTROL, "no-store");
+    response
+}
+
+/// Whether the body that a request announces is too long. Routes bound what they read; this spares reading at all.
+pub(super) fn announces_more_than(headers: &HeaderMap, body_bytes_max: usize) -> bool {
+    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > body_bytes_max as u64)
+}

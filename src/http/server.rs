@@ -1,0 +1,130 @@
+//! HTTP/1.1 connections, served by hyper and routed by warp.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, StatusCode, header::CONNECTION};
+use hyper::{body::Incoming, server::conn::http1, service::Service, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use orinoco_ports::{Running, Server, ServerError};
+use tokio::sync::Semaphore;
+use warp::{filters::BoxedFilter, reply::Response};
+
+use super::{
+    HttpDeps,
+    listen::{Accepted, Port, bind},
+    problem::{Problem, internal},
+    routes::{announces_more_than, routes, with_security_headers},
+};
+
+/// How long a request's head may take, from the end of the last answer on: the keep-alive timeout as well.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request's head; a longer one gets 431.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long a client may take nothing of an answer.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// The HTTP port.
+pub struct HttpServer {
+    deps: Arc<HttpDeps>,
+    routes: BoxedFilter<(Response,)>,
+    slots: Arc<Semaphore>,
+}
+
+impl HttpServer {
+    #[expect(clippy::new_ret_no_self, reason = "what it is used as")]
+    #[must_use]
+    pub fn new(deps: HttpDeps) -> Arc<dyn Server> {
+        let deps = Arc::new(deps);
+        // Tokio's own limit is beyond any number of descriptors.
+        let slots = Arc::new(Semaphore::new(deps.connections_max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { routes: routes(&deps), deps, slots })
+    }
+}
+
+#[async_trait]
+impl Server for HttpServer {
+    async fn start(&self) -> Result<Box<dyn Running>, ServerError> {
+        let listener = bind("http.listen", &self.deps.listen, None).await?;
+        let (deps, routes) = (Arc::clone(&self.deps), self.routes.clone());
+        let serve = move |accepted| serve(accepted, Arc::clone(&deps), routes.clone());
+        Ok(Box::new(Port::open("http", listener, Arc::clone(&self.slots), serve)))
+    }
+}
+
+async fn serve(accepted: Accepted, deps: Arc<HttpDeps>, routes: BoxedFilter<(Response,)>) {
+    let Accepted { stream, mut draining, slot, peer } = accepted;
+    if let Err(error) = set_up(&stream) {
+        tracing::debug!(%error, %peer, "the connection was gone at once");
+        return;
+    }
+    let connections = metrics::gauge!("orinoco_http_connections");
+    connections.increment(1.0);
+    let service = service_fn(move |request| respond(request, Arc::clone(&deps), routes.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = draining.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    connections.decrement(1.0);
+    drop(slot);
+    if let Err(error) = result {
+        // A client that broke off, or sent what is no HTTP.
+        tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+fn set_up(stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let stall_ms = WRITE_STALL_MAX.as_millis() as u32;
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms)?)
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    deps: Arc<HttpDeps>,
+    routes: BoxedFilter<(Response,)>,
+) -> Result<Response, Infallible> {
+    let method = request.method().clone();
+    let response = if announces_more_than(request.headers(), deps.body_bytes_max) {
+        too_large(deps.body_bytes_max)
+    } else {
+        let routed = TowerToHyperService::new(warp::service(routes)).call(request);
+        match AssertUnwindSafe(routed).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Err(_) => {
+                tracing::error!(%method, "a request's handler panicked");
+                with_security_headers(internal().into_response())
+            }
+        }
+    };
+    let labels = [("method", method_label(&method)), ("status", response.status().as_str().to_owned())];
+    metrics::counter!("orinoco_http_requests_total", &labels).increment(1);
+    Ok(response)
+}
+
+/// The body is not read, so the connection can't go on.
+fn too_large(body_bytes_max: usize) -> Response {
+    let detail = format!("the body is longer than {body_bytes_max} bytes; send less");
+    let problem =
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).header(CONNECTION, HeaderValue::from_static("close"));
+    with_security_headers(problem.into_response())
+}
+
+/// Clients must not be able to make labels.
+fn method_label(method: &http::Method) -> String {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    if known.contains(&method.as_str()) { method.as_str().to_owned() } else { "other".to_owned() }
+}

@@ -1,0 +1,338 @@
+//! A socket's task: reads what the client sends, keeps the connection alive, and closes it.
+//!
+//! What goes out is up to the socket's [`WsSession`](orinoco_actors::WsSession); this task starts it, tells it of the client, and waits
+//! for its word how to close. Invariant: after the session's end nobody but this task writes, so that the close message comes last. A
+//! session that failed or was killed gives no word: that is 1012, connect again and resume.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use orinoco_actors::{Close, View, WsSessionArguments, WsSessionMessage, close_message};
+use orinoco_domain::partition_of;
+use orinoco_ports::ClientSocket;
+use orinoco_supervision::{Address, ChildStart, StartChildError};
+use rustix::net::Shutdown;
+use serde::Deserialize;
+use tokio::{
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, Sleep, timeout},
+};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::{
+    WsDeps,
+    handshake::Wish,
+    reader::{Reader, Said},
+    registry::Place,
+    socket::TcpClient,
+};
+
+/// For the first message, where the access token is to come in it.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a session that was told to end; its handlers do not wait for the client.
+const SESSION_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// For what is left to send and the close message: a slow client that reads on within this time learns why it is closed.
+const CLOSE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the client's side of the closing handshake.
+const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one read.
+const READ_BYTES: usize = 4096;
+/// Reads in a row, before others have their turn.
+const READS_MAX: usize = 16;
+
+/// Centrifuge's codes for the same reasons.
+const TOKEN_INVALID: Close = Close { code: 3500, reason: "invalid token" };
+const TOKEN_LATE: Close = Close { code: 3500, reason: "no access token in time" };
+const NOT_YOURS: Close = Close { code: 3507, reason: "permission denied" };
+/// RFC 6455's registry, "Try Again Later".
+const OVERLOADED: Close = Close { code: 1013, reason: "try again later" };
+
+/// A socket that was let in.
+pub(super) struct Admitted {
+    pub(super) wish: Wish,
+    /// `None` where the access token is to come in the first message.
+    pub(super) view: Option<View>,
+    pub(super) place: Place,
+}
+
+/// The first message of a client that can't set headers.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenMessage {
+    access_token: String,
+}
+
+/// How a socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With a close message.
+    Close(Close),
+    /// The client has gone.
+    Gone,
+}
+
+/// Serves a socket from its upgrade to its end.
+pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsDeps>) {
+    let Some((stream, begun)) = upgraded(on_upgrade).await else { return };
+    let mut connection = Connection::new(stream);
+    let end = connection.serve(begun, &admitted, &deps).await;
+    drop(deps);
+    connection.close(end).await;
+    // Counts until here.
+    drop(admitted.place);
+}
+
+/// The bare connection, and what hyper has read of it already. `None` where the client went meanwhile.
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+struct Connection {
+    socket: Arc<TcpClient>,
+    reader: Reader,
+    /// Of the client, anything at all.
+    heard_at: Instant,
+    pinged_at: Instant,
+    /// Its close message came, or the end of its stream: it is not waited for.
+    client_is_done: bool,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        let now = Instant::now();
+        let socket = Arc::new(TcpClient::new(stream));
+        Self { socket, reader: Reader::new(), heard_at: now, pinged_at: now, client_is_done: false }
+    }
+
+    async fn serve(&mut self, begun: Bytes, admitted: &Admitted, deps: &WsDeps) -> End {
+        let mut texts = Vec::new();
+        if let Err(end) = self.feed(&begun, &mut texts) {
+            return end;
+        }
+        drop(begun);
+        let view = match &admitted.view {
+            Some(view) => view.clone(),
+            None => {
+                let authenticated = timeout(TOKEN_TIMEOUT, self.authenticate(texts, &admitted.wish, deps));
+                match authenticated.await.unwrap_or(Err(End::Close(TOKEN_LATE))) {
+                    Ok(view) => view,
+                    Err(end) => return end,
+                }
+            }
+        };
+        let (done, closed) = oneshot::channel();
+        let key = admitted.place.session_id();
+        let start = ChildStart::once(self.arguments(admitted, view, deps, done));
+        match deps.sessions.start_child_with(key, start).await {
+            Ok(session) => self.accompany(&session, closed, deps).await,
+            Err(StartChildError::PoolFull { .. }) => End::Close(OVERLOADED),
+            Err(error) => {
+                tracing::debug!(%error, "a session did not start");
+                End::Close(Close::RESTART)
+            }
+        }
+    }
+
+    fn arguments(
+        &self,
+        admitted: &Admitted,
+        view: View,
+        deps: &WsDeps,
+        done: oneshot::Sender<Close>,
+    ) -> WsSessionArguments {
+        let partitions = match &view {
+            View::All => (0..deps.partitions).collect(),
+            View::Device(device) => vec![partition_of(device.as_str().as_bytes(), deps.partitions)],
+        };
+        WsSessionArguments {
+            session: admitted.place.session_id(),
+            socket: Arc::clone(&self.socket) as Arc<dyn ClientSocket>,
+            view,
+            resume: admitted.wish.resume.clone(),
+            hubs: deps.hubs.clone(),
+            partitions,
+            store: Arc::clone(&deps.store),
+            limits: deps.limits,
+            done,
+        }
+    }
+
+    /// Waits for the access token. `texts`: what came with the handshake.
+    async fn authenticate(&mut self, mut texts: Vec<Utf8Bytes>, wish: &Wish, deps: &WsDeps) -> Result<View, End> {
+        while texts.is_empty() {
+            self.readable().await?;
+            self.read(&mut texts)?;
+            // Nobody else writes yet. What the client does not take now, it does not get.
+            let pongs = self.reader.take_pongs();
+            if !pongs.is_empty() {
+                self.socket.try_write(&[pongs.into()]).map_err(|_| End::Gone)?;
+            }
+        }
+        let message: TokenMessage = serde_json::from_str(&texts[0]).map_err(|_| End::Close(TOKEN_INVALID))?;
+        let viewer = deps.access.viewer(Some(&message.access_token)).await;
+        let viewer = viewer.map_err(|_| End::Close(TOKEN_INVALID))?;
+        wish.view(&viewer).ok_or(End::Close(NOT_YOURS))
+    }
+
+    /// Tells the session what the client does, until either ends.
+    async fn accompany(
+        &mut self,
+        session: &Address<WsSessionMessage>,
+        mut closed: oneshot::Receiver<Close>,
+        deps: &WsDeps,
+    ) -> End {
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(deps)));
+        loop {
+            let client = tokio::select! {
+                word = &mut closed => return End::Close(word.unwrap_or(Close::RESTART)),
+                client = self.hear() => client,
+                () = timer.as_mut() => self.check(session, timer.as_mut(), deps),
+            };
+            self.hand_over_pongs(session);
+            let Err(end) = client else { continue };
+            let close = if let End::Close(close) = end { close } else { Close::NORMAL };
+            let ended = async {
+                // Down: it has ended already.
+                let _ = session.send(WsSessionMessage::Gone(close)).await;
+                (&mut closed).await
+            };
+            // A session that hangs is the watchdog's; the client is not made to wait for it.
+            let _ = timeout(SESSION_END_TIMEOUT, ended).await;
+            return end;
+        }
+    }
+
+    /// Reads what has come, or waits until pongs can go out. Cancel safe.
+    async fn hear(&mut self) -> Result<(), End> {
+        if self.reader.has_pongs() && self.socket.is_blocked() {
+            tokio::select! {
+                flushed = self.socket.flushed() => return flushed.map_err(|_| End::Gone),
+                readable = self.readable() => readable?,
+            }
+        } else {
+            self.readable().await?;
+        }
+        // Data has no meaning here: only that it came.
+        self.read(&mut Vec::new())
+    }
+
+    async fn readable(&self) -> Result<(), End> {
+        self.socket.stream().readable().await.map_err(|_| End::Gone)
+    }
+
+    /// Reads what has come; texts are added to `texts`.
+    fn read(&mut self, texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..READS_MAX {
+            match self.socket.stream().try_read(&mut buffer) {
+                Ok(0) => {
+                    self.client_is_done = true;
+                    return Err(End::Gone);
+                }
+                Ok(length) => self.feed(&buffer[..length], texts)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(End::Gone),
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, bytes: &[u8], texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.heard_at = Instant::now();
+        let mut asked_to_close = None;
+        let fed = self.reader.feed(bytes, |said| match said {
+            Said::Text(text) => texts.push(text),
+            Said::Something => {}
+            Said::Close(code) => asked_to_close = Some(code),
+        });
+        if let Some(code) = asked_to_close {
+            self.client_is_done = true;
+            return Err(End::Close(Close { code, reason: "" }));
+        }
+        fed.map_err(End::Close)
+    }
+
+    fn hand_over_pongs(&mut self, session: &Address<WsSessionMessage>) {
+        if !self.reader.has_pongs() || self.socket.is_blocked() {
+            return;
+        }
+        let pongs = Bytes::from(self.reader.take_pongs());
+        if let Err(refused) = session.try_send(WsSessionMessage::Control(pongs))
+            && refused.is_full()
+            && let WsSessionMessage::Control(pongs) = refused.into_message()
+        {
+            self.reader.put_back_pongs(pongs.into());
+        }
+    }
+
+    /// When it is to be looked whether the client lives.
+    fn next_check(&self, deps: &WsDeps) -> Instant {
+        let ping_at = self.heard_at.max(self.pinged_at) + deps.timing.ping_interval;
+        ping_at.min(self.heard_at + deps.timing.idle_timeout)
+    }
+
+    /// Pings a silent client; ends one that has been silent for too long.
+    fn check(
+        &mut self,
+        session: &Address<WsSessionMessage>,
+        timer: std::pin::Pin<&mut Sleep>,
+        deps: &WsDeps,
+    ) -> Result<(), End> {
+        let now = Instant::now();
+        if now >= self.heard_at + deps.timing.idle_timeout {
+            return Err(End::Close(Close::IDLE));
+        }
+        if now >= self.heard_at.max(self.pinged_at) + deps.timing.ping_interval {
+            self.pinged_at = now;
+            // Full: much goes out to this client without a ping. Down: its end is on its way.
+            let _ = session.try_send(WsSessionMessage::Ping);
+        }
+        timer.reset(self.next_check(deps));
+        Ok(())
+    }
+
+    /// Sends what is left and the close message, waits for the client's, and ends the connection (RFC 6455, section 7.1.1).
+    async fn close(mut self, end: End) {
+        let End::Close(close) = end else {
+            return self.shut_down();
+        };
+        metrics::counter!("orinoco_websocket_closed_total", "code" => close.code.to_string()).increment(1);
+        let last = self.socket.write(close_message(close));
+        if !matches!(timeout(CLOSE_WRITE_TIMEOUT, last).await, Ok(Ok(()))) {
+            return self.shut_down();
+        }
+        if !self.client_is_done {
+            // Its answer, or the end of its stream.
+            let _ = timeout(CLOSE_ANSWER_TIMEOUT, self.client_done()).await;
+        }
+        self.shut_down();
+    }
+
+    /// Reads on until the client has closed, so that nothing unread makes the kernel break off what is on its way out.
+    async fn client_done(&mut self) {
+        let mut ignored = Vec::new();
+        while !self.client_is_done {
+            if self.readable().await.is_err() {
+                return;
+            }
+            match self.read(&mut ignored) {
+                Err(End::Gone) => return,
+                // What it sends after it broke the protocol is only read.
+                Ok(()) | Err(End::Close(_)) => ignored.clear(),
+            }
+        }
+    }
+
+    /// Others may hold the socket for a moment; they find it closed.
+    fn shut_down(&self) {
+        // Refused where the client has closed already.
+        let _ = rustix::net::shutdown(self.socket.stream(), Shutdown::Both);
+    }
+}

@@ -1,0 +1,58 @@
+//! The WebSocket port, plain mode: coordinates as text frames. For its users it is described in docs/websocket.md.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `server` | connections up to the handshake, and the answer to it |
+//! | `handshake` | RFC 6455's opening handshake, and what the query asks for |
+//! | `connection` | a socket's task: reads, keeps alive, closes |
+//! | `reader` | what a client sends, as messages |
+//! | `socket` | what is sent to a client, in whole messages |
+//! | `registry` | the sockets that are open |
+//!
+//! What goes out is up to a [`WsSession`] actor a socket; when that fails, the task here closes the socket in the protocol's manner.
+//! Invariants: at most `connections_max` sockets, a further one gets 503 before its handshake; an idle socket holds no buffer; every
+//! wait for a client has an end.
+
+mod connection;
+mod handshake;
+mod reader;
+mod registry;
+mod server;
+mod socket;
+
+use std::{sync::Arc, time::Duration};
+
+use orinoco_actors::{StreamHubMessage, WsLimits, WsSession};
+use orinoco_ports::CoordinateStore;
+use orinoco_supervision::{Group, Pool};
+
+use crate::http::Access;
+
+pub use registry::{WsConnection, WsConnections};
+pub use server::WsServer;
+
+/// What the WebSocket port needs.
+pub struct WsDeps {
+    /// `ws.listen`, `host:port`.
+    pub listen: String,
+    /// Kept outside, as it outlives a restart of the port.
+    pub connections: Arc<WsConnections>,
+    pub access: Arc<dyn Access>,
+    /// Where a socket's session is started.
+    pub sessions: Pool<WsSession>,
+    /// One a partition.
+    pub hubs: Group<StreamHubMessage>,
+    pub partitions: u32,
+    pub store: Arc<dyn CoordinateStore>,
+    pub limits: WsLimits,
+    pub timing: WsTiming,
+}
+
+/// When a silent client is pinged, and given up.
+#[derive(Debug, Clone, Copy)]
+pub struct WsTiming {
+    /// Without a sign of life a ping goes out each time this has passed.
+    pub ping_interval: Duration,
+    /// Without a sign of life for so long, the socket is closed; more than `ping_interval`.
+    pub idle_timeout: Duration,
+}

@@ -1,0 +1,153 @@
+//! The sockets that are open: their number, and who they are.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orinoco_ports::{Clock, SystemClock};
+use tokio::sync::watch;
+
+/// A socket, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WsConnection {
+    /// Counts sockets since the daemon started.
+    pub session_id: u64,
+    pub client_ip: IpAddr,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub connected_at_ms: i64,
+}
+
+/// All open sockets. Policy at the bound: a further one is turned away (503).
+pub struct WsConnections {
+    connections_max: usize,
+    open: Mutex<Open>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Open {
+    last_id: u64,
+    by_id: BTreeMap<u64, (IpAddr, i64)>,
+}
+
+impl WsConnections {
+    #[must_use]
+    pub fn new(connections_max: usize) -> Arc<Self> {
+        Arc::new(Self { connections_max, open: Mutex::default(), count: watch::Sender::new(0) })
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until all are closed: for the daemon's end, after the tree's.
+    pub async fn all_closed(&self) {
+        let mut count = self.count.subscribe();
+        // The sender is ours: it can't be gone.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    /// A page in the order of `session_id`: those after `after`, at most `connections_max`.
+    #[must_use]
+    pub fn list(&self, after: u64, connections_max: usize) -> Vec<WsConnection> {
+        let open = self.open();
+        let page = open.by_id.range(after.saturating_add(1)..).take(connections_max);
+        page.map(|(&session_id, &(client_ip, connected_at_ms))| WsConnection { session_id, client_ip, connected_at_ms })
+            .collect()
+    }
+
+    /// Lets a socket in; `None` at the bound. It counts until the place is dropped.
+    pub(super) fn admit(self: &Arc<Self>, client_ip: IpAddr) -> Option<Place> {
+        let mut open = self.open();
+        if open.by_id.len() >= self.connections_max {
+            return None;
+        }
+        open.last_id += 1;
+        let session_id = open.last_id;
+        open.by_id.insert(session_id, (client_ip, SystemClock.now_ms()));
+        self.publish(&open);
+        Some(Place { connections: Arc::clone(self), session_id })
+    }
+
+    fn publish(&self, open: &Open) {
+        let count = open.by_id.len();
+        metrics::gauge!("orinoco_websocket_connections").set(count as f64);
+        self.count.send_replace(count);
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one socket.
+pub(super) struct Place {
+    connections: Arc<WsConnections>,
+    session_id: u64,
+}
+
+impl Place {
+    pub(super) fn session_id(&self) -> u64 {
+        self.session_id
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.connections.open();
+        open.by_id.remove(&self.session_id);
+        self.connections.publish(&open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn beyond_the_bound_nobody_is_let_in_until_one_leaves() {
+        let connections = WsConnections::new(2);
+        let first = connections.admit(CLIENT).unwrap();
+        let _second = connections.admit(CLIENT).unwrap();
+        assert!(connections.admit(CLIENT).is_none());
+        drop(first);
+        assert_eq!(connections.admit(CLIENT).unwrap().session_id(), 3);
+    }
+
+    #[test]
+    fn open_sockets_are_listed_page_by_page() {
+        let connections = WsConnections::new(10);
+        let _places: Vec<_> = (0..3).map(|_| connections.admit(CLIENT).unwrap()).collect();
+        let ids = |after, max| connections.list(after, max).iter().map(|one| one.session_id).collect::<Vec<_>>();
+        assert_eq!(ids(0, 2), [1, 2]);
+        assert_eq!(ids(2, 2), [3]);
+        assert!(ids(3, 2).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_last_socket_is_awaited() {
+        let connections = WsConnections::new(10);
+        let place = connections.admit(CLIENT).unwrap();
+        let all_closed = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.all_closed().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!all_closed.is_finished());
+        drop(place);
+        all_closed.await.unwrap();
+    }
+}

@@ -1,0 +1,153 @@
+//! Connections of the WebSocket port up to the handshake, and the answer to it.
+//!
+//! hyper reads the request, warp routes it; the raw upgrade is taken, because warp's own WebSocket holds 128 KiB a socket. hyper's part
+//! ends with the answer: a socket is a task of its own from then on.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode};
+use hyper::{server::conn::http1, service::Service, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use orinoco_ports::{Running, Server, ServerError};
+use tokio::{sync::Semaphore, time::timeout};
+use warp::{Filter, filters::BoxedFilter, reply::Response};
+
+use super::{
+    WsDeps, connection,
+    connection::Admitted,
+    handshake::{Wish, accept_key, switching_protocols},
+};
+use crate::http::{
+    Denied, bearer_token,
+    listen::{Accepted, Port, bind},
+    problem::{Problem, internal},
+    routes::{Methods, answer, methods, raw_query, with, with_problems},
+};
+
+/// From the connection to the answer. Slow clients hold up nobody but others that are in their handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKES_MAX: usize = 4096;
+/// A request's head; a longer one gets 431.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What the kernel holds for a client, so that a slow one shows early; without it, up to 4 MiB (`net.ipv4.tcp_wmem`).
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
+
+/// A WebSocket is opened with GET alone (RFC 6455, section 4.1).
+const ONLY_GET: Methods = Methods { methods: &[http::Method::GET], allow: "GET" };
+
+/// The WebSocket port.
+pub struct WsServer {
+    deps: Arc<WsDeps>,
+    routes: BoxedFilter<(Response,)>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl WsServer {
+    #[expect(clippy::new_ret_no_self, reason = "what it is used as")]
+    #[must_use]
+    pub fn new(deps: WsDeps) -> Arc<dyn Server> {
+        let deps = Arc::new(deps);
+        Arc::new(Self { routes: routes(&deps), deps, handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)) })
+    }
+}
+
+#[async_trait]
+impl Server for WsServer {
+    async fn start(&self) -> Result<Box<dyn Running>, ServerError> {
+        let listener = bind("ws.listen", &self.deps.listen, Some(SEND_BUFFER_BYTES)).await?;
+        let routes = self.routes.clone();
+        let serve = move |accepted| serve(accepted, routes.clone());
+        Ok(Box::new(Port::open("ws", listener, Arc::clone(&self.handshakes), serve)))
+    }
+}
+
+/// One request, and no other on this connection.
+async fn serve(accepted: Accepted, routes: BoxedFilter<(Response,)>) {
+    let Accepted { stream, peer, slot: _slot, draining: _draining } = accepted;
+    if stream.set_nodelay(true).is_err() {
+        // The client has gone.
+        return;
+    }
+    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        let version = request.version();
+        request.extensions_mut().insert(Arrival { peer, version });
+        TowerToHyperService::new(warp::service(routes.clone())).call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    match timeout(HANDSHAKE_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, %peer, "connection ended in its handshake"),
+        Err(_) => tracing::debug!(%peer, "handshake took too long"),
+    }
+}
+
+fn routes(deps: &Arc<WsDeps>) -> BoxedFilter<(Response,)> {
+    let plain = warp::path!("ws")
+        .and(methods(ONLY_GET))
+        .and(with(deps))
+        .and(raw_query())
+        .and(upgrade())
+        .then(|deps, query: String, upgrade| async move { answer(open(deps, &query, upgrade).await) });
+    with_problems(plain.boxed())
+}
+
+/// Of a connection, what warp does not hand out.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    peer: SocketAddr,
+    version: http::Version,
+}
+
+/// What a handshake needs of its request.
+struct Upgrade {
+    arrival: Option<Arrival>,
+    headers: HeaderMap,
+    /// `None` where the client does not ask for an upgrade.
+    on_upgrade: Option<OnUpgrade>,
+}
+
+fn upgrade() -> impl Filter<Extract = (Upgrade,), Error = Infallible> + Clone {
+    warp::ext::optional::<Arrival>()
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::header::headers_cloned())
+        .map(|arrival, on_upgrade, headers| Upgrade { arrival, headers, on_upgrade })
+}
+
+/// Opens a socket, or says why not. What is wrong with the request comes before what this daemon can't do at present.
+async fn open(deps: Arc<WsDeps>, query: &str, upgrade: Upgrade) -> Result<Response, Problem> {
+    let wish = Wish::parse(query)?;
+    let arrival = upgrade.arrival.ok_or_else(internal)?;
+    let accept_key = accept_key(arrival.version, &upgrade.headers)?;
+    let token = bearer_token(&upgrade.headers);
+    let view = match deps.access.viewer(token).await {
+        Ok(viewer) => Some(wish.view(&viewer).ok_or_else(not_yours)?),
+        // Browsers can't set the header: the token may follow in the first message.
+        Err(Denied::TokenMissing) => None,
+        Err(denied @ Denied::TokenInvalid) => return Err(denied.into()),
+    };
+    // With the right headers hyper always hands over the connection.
+    let on_upgrade = upgrade.on_upgrade.ok_or_else(internal)?;
+    if !deps.sessions.is_up() {
+        return Err(Problem::unavailable("the daemon is starting or stopping; connect again"));
+    }
+    let full =
+        || Problem::unavailable("there are as many sockets open as may be (`ws.connections_max`); connect again");
+    let place = deps.connections.admit(arrival.peer.ip()).ok_or_else(full)?;
+    let response = switching_protocols(&accept_key).ok_or_else(internal)?;
+    tokio::spawn(connection::run(on_upgrade, Admitted { wish, view, place }, deps));
+    Ok(response)
+}
+
+fn not_yours() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "this account may see its own device only")
+}
