@@ -3,11 +3,13 @@
 //! Each implements one port of `orinoco-ports`; the client libraries' types do not leave this crate.
 
 mod kafka_log;
+mod mqtt;
 mod pool;
 mod postgres;
 mod redis_store;
 
 pub use kafka_log::{KafkaLog, KafkaLogOptions};
+pub use mqtt::{PahoSource, PahoSourceOptions};
 pub use postgres::{
     PostgresLeases, PostgresLeasesOptions, SchemaError, check_schema, migrate, schema_version, schema_version_needed,
 };

@@ -5,14 +5,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orinoco_domain::Axis;
 use orinoco_ports::{
-    CoordinateStore, Leases, RecordLog,
-    conformance::{leases::LeasesFactory, log::LogFactory, store::StoreFactory},
+    CoordinateStore, InboundMessage, Intake, Leases, MqttSource, RecordLog, Refused,
+    conformance::{
+        leases::LeasesFactory,
+        log::LogFactory,
+        mqtt::{BrokerFactory, MqttFactory, Publisher},
+        store::StoreFactory,
+    },
 };
 use orinoco_services::{
-    KafkaLog, KafkaLogOptions, PostgresLeases, PostgresLeasesOptions, RedisStore, RedisStoreOptions, migrate,
+    KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresLeases, PostgresLeasesOptions, RedisStore,
+    RedisStoreOptions, migrate,
 };
-use orinoco_testkit::{Database, Kafka, KafkaAddress, Postgres, Redis, RedisDatabase, RedisKind, unique_name};
+use orinoco_testkit::{
+    Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisDatabase, RedisKind, unique_name,
+};
 use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
+
+use crate::device::Device;
 
 /// A database of a shared Redis.
 struct RedisStores {
@@ -115,4 +125,63 @@ impl LogFactory for LogsInKafka {
 
 mod kafka {
     orinoco_ports::conformance_tests!(log, super::LogsInKafka::new().await);
+}
+
+struct Accepting;
+
+#[async_trait]
+impl Intake for Accepting {
+    fn accept_blocking(&self, _message: InboundMessage<'_>) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    async fn accept(&self, _message: InboundMessage<'_>) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+/// A mosquitto of one's own.
+struct PahoOnMosquitto(Mosquitto);
+
+impl PahoOnMosquitto {
+    async fn new() -> Self {
+        let broker = Self(Mosquitto::start().await.unwrap());
+        // What is published before a broker knows our session is none of ours.
+        let intake = Arc::new(Accepting);
+        broker.source().await.connect(intake).await.unwrap().disconnect().await;
+        broker
+    }
+}
+
+#[async_trait]
+impl MqttFactory for PahoOnMosquitto {
+    async fn source(&self) -> Arc<dyn MqttSource> {
+        let filters = ["devices/+/coordX", "devices/+/coordY"].map(str::to_owned).to_vec();
+        Arc::new(PahoSource::new(PahoSourceOptions::new(self.0.url(), "orinoco", filters)).unwrap())
+    }
+
+    async fn publisher(&self) -> Box<dyn Publisher> {
+        Box::new(Device::new(self.0.address().host_and_port()))
+    }
+}
+
+#[async_trait]
+impl BrokerFactory for PahoOnMosquitto {
+    async fn stop_broker(&self) {
+        now(self.0.stop()).unwrap();
+    }
+
+    async fn start_broker(&self) {
+        now(self.0.restart()).unwrap();
+    }
+}
+
+/// The test kit's futures stay on their thread; the suite's may not ask for that.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+mod mqtt {
+    orinoco_ports::conformance_tests!(mqtt, super::PahoOnMosquitto::new().await);
+    orinoco_ports::conformance_tests!(mqtt_session, super::PahoOnMosquitto::new().await);
 }
