@@ -3,5 +3,6 @@
 
 mod conformance;
 mod device;
+mod mqtt;
 mod postgres;
 mod redis_store;
