@@ -64,7 +64,7 @@ impl Catalog {
         Self::default()
     }
 
-    /// Says what `instances = "name"` means: this many, `id.0` and so on.
+    /// Says what `instances = "name"` means: this many, `id.0` and so on; with 0 the child is left out.
     pub fn instances(&mut self, name: &'static str, count: u32) -> &mut Self {
         self.counts.insert(name, count);
         self
@@ -206,7 +206,7 @@ impl Check<'_> {
     fn instances(&mut self, instances: &Instances, line: usize) {
         let Instances::Named(name) = instances else { return };
         match self.catalog.counts.get(name.as_str()) {
-            Some(0) => self.problem(line, format!("`{name}` is 0 in this configuration; it must be 1 or more")),
+            // None of it in this configuration: the child is in the file and not in the tree.
             Some(_) => {}
             None => {
                 let known = names(self.catalog.counts.keys());

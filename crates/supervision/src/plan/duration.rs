@@ -85,14 +85,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// The shortest way to write a duration exactly, for whole microseconds.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let us = duration.as_micros();
-    let (value, unit) = match us {
-        0 => (0, "s"),
-        _ if us % 86_400_000_000 == 0 => (us / 86_400_000_000, "d"),
-        _ if us % 3_600_000_000 == 0 => (us / 3_600_000_000, "h"),
-        _ if us % 60_000_000 == 0 => (us / 60_000_000, "m"),
-        _ if us % 1_000_000 == 0 => (us / 1_000_000, "s"),
-        _ if us % 1_000 == 0 => (us / 1_000, "ms"),
-        _ => (us, "us"),
+    let shortest = [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)];
+    let exact = shortest.into_iter().find(|(_, unit_us)| us.is_multiple_of(*unit_us));
+    let (value, unit) = match exact {
+        _ if us == 0 => (0, "s"),
+        Some((unit, unit_us)) => (us / unit_us, unit),
+        None => (us, "us"),
     };
     format!("{value}{unit}")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ractor::{ActorCell, ActorRef};
+use ractor::{ActorCell, ActorRef, MessagingErr};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -79,11 +79,10 @@ impl Attendant {
                 _ = given_up => Err("the start was given up".to_owned()),
                 outcome = within(limit, launch) => outcome,
             };
-            if let Err(refused) = myself.cast(Command::Started { child, outcome }) {
+            let reported = myself.cast(Command::Started { child, outcome });
+            if let Err(MessagingErr::SendErr(Command::Started { outcome: Ok(actor), .. })) = reported {
                 // The supervisor has ended: nobody else knows this actor.
-                if let ractor::MessagingErr::SendErr(Command::Started { outcome: Ok(actor), .. }) = refused {
-                    actor.kill();
-                }
+                actor.kill();
             }
         });
     }

@@ -13,6 +13,3 @@ mod restarts;
 mod shutdown;
 mod strategies;
 mod watchdog;
-
-#[cfg(feature = "faults")]
-mod faults;

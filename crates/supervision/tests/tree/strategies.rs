@@ -184,3 +184,24 @@ children = [
     assert_eq!(incarnations, [0, 0, 1, 1, 1]);
     tree.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_child_with_no_instances_in_this_configuration_is_left_out() {
+    let world = World::default();
+    let (mut catalog, probes) = catalog(&world);
+    catalog.actor("Absent", || crate::support::Probe, |_| World::default());
+    let absent = catalog.group::<Tell>("Absent");
+    catalog.instances("with_it", 0);
+    let plan = plan(
+        r#"
+[[supervisor]]
+id = "root"
+strategy = "one_for_one"
+children = [{ id = "absent", start = "Absent", instances = "with_it" }, { id = "a", start = "Probe" }]
+"#,
+    );
+    let tree = orinoco_supervision::Tree::start(plan, catalog).await.unwrap();
+    assert_eq!((absent.len(), probes.len(), tree.actor_count()), (0, 1, 2));
+    assert!(!absent.one().is_up(), "its address is down for ever");
+    tree.shutdown().await;
+}
