@@ -1,5 +1,6 @@
 //! Adapters inside one process, on one data directory: nothing else to install or start.
 //!
+//! - [`broker`]: the MQTT broker inside the process
 //! - [`data_dir`]: the directory, and the lock on it
 //! - [`journal`]: what was acknowledged to devices and not yet by the log
 //! - [`log`]: records of both axes, and dead letters
@@ -7,6 +8,7 @@
 //! What is written survives kill -9. A power cut may take the last moments (in mode `power` nothing that was acknowledged), never the
 //! consistency; each room's docs say how.
 
+pub mod broker;
 mod codec;
 pub mod data_dir;
 mod files;

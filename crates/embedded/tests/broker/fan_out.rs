@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use orinoco_embedded::broker::BrokerOptions;
 
-use crate::client::{Client, Connect, PUBACK, PUBLISH, Publish, VERSIONS, Version};
-use crate::setup::{Setup, options, until_true};
+use crate::client::{Client, Connect, DEADLINE, PUBACK, PUBLISH, Publish, VERSIONS, Version};
+use crate::setup::{Setup, options, until};
 
 #[tokio::test]
 async fn subscribers_see_what_devices_publish() {
@@ -96,12 +96,34 @@ async fn a_subscriber_that_does_not_read_is_cut_off_and_holds_up_nobody() {
     let mut device = Client::connect(setup.address, Connect::new(Version::V5, "device")).await;
     let payload = vec![b'x'; 200_000];
     let mut packet_id = 0;
-    until_true("the subscriber is cut off", || setup.broker.counters().connections == 2).await;
-    while setup.broker.counters().connections == 2 {
+    until("the subscriber is cut off", async || {
         packet_id = packet_id % 1_000 + 1;
         device.publish(Publish::qos1(packet_id, "coordX", &payload)).await;
         device.acknowledged(PUBACK, packet_id).await;
-    }
+        (setup.broker.counters().connections == 1).then_some(())
+    })
+    .await;
     device.publish(Publish::qos1(1, "coordX", b"1")).await;
     device.acknowledged(PUBACK, 1).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_subscriber_that_does_not_read_is_bounded_before_it_is_cut_off() {
+    let options = BrokerOptions { send_timeout: 10 * DEADLINE, queue_messages_max: 10, inflight_max: 5, ..options() };
+    let setup = Setup::with(options).await;
+    let mut subscriber = Client::connect(setup.address, Connect::new(Version::V3, "watcher")).await;
+    subscriber.subscribe("#", 0).await;
+    let mut device = Client::connect(setup.address, Connect::new(Version::V5, "device")).await;
+    // The session sits in its first send that does not fit into the socket, so that nothing else can drop anything.
+    let payload = vec![b'x'; 200_000];
+    let mut packet_id = 0;
+    until("copies are refused", async || {
+        packet_id += 1;
+        device.publish(Publish::qos1(packet_id, "coordX", &payload)).await;
+        device.acknowledged(PUBACK, packet_id).await;
+        (setup.broker.counters().queue_full > 10).then_some(())
+    })
+    .await;
+    assert_eq!(setup.broker.counters().connections, 2);
+    assert_eq!(setup.journal.payloads().len(), usize::from(packet_id));
 }

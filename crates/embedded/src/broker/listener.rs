@@ -1,0 +1,72 @@
+//! Binds the port and gives rmqtt its limits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use orinoco_ports::ServerError;
+use rmqtt::net::{Builder, Listener};
+use tokio::net::{TcpSocket, lookup_host};
+
+use super::options::BrokerOptions;
+
+/// Connections the kernel holds for us while we are busy; it has its own limit as well (net.core.somaxconn).
+const BACKLOG_MAX: i32 = 4_096;
+/// Handshakes under way at a time; others wait.
+const HANDSHAKES_MAX: usize = 1_000;
+
+/// Binds `mqtt.listen`; returns the listener and its address.
+pub(super) async fn bind(options: &BrokerOptions) -> Result<(Listener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Bind { key: "mqtt.listen", address: options.listen.clone(), source };
+    let wanted = resolve(&options.listen).await.map_err(failed)?;
+    // rmqtt identifies a listener by its configured port, so a free one is reserved here and given to it. Bound and never
+    // listening, with SO_REUSEADDR, the reservation does not stand in rmqtt's way; a listening socket would, as it should.
+    let reserved = reserve(wanted).map_err(failed)?;
+    let address = reserved.local_addr().map_err(failed)?;
+    let listener = builder(options, address).bind().and_then(Listener::tcp).map_err(|error| failed(io_error(error)))?;
+    Ok((listener, address))
+}
+
+async fn resolve(listen: &str) -> io::Result<SocketAddr> {
+    lookup_host(listen).await?.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
+
+fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn io_error(error: rmqtt::Error) -> io::Error {
+    error.downcast::<io::Error>().unwrap_or_else(io::Error::other)
+}
+
+fn builder(options: &BrokerOptions, address: SocketAddr) -> Builder {
+    Builder::new()
+        .name("orinoco")
+        .laddr(address)
+        .reuseaddr(Some(true))
+        .nodelay(true)
+        .backlog(BACKLOG_MAX)
+        // The number of connections is bounded by the sessions; this one bounds what waits for a handshake.
+        .max_connections(options.sessions_max)
+        .max_handshaking_limit(HANDSHAKES_MAX)
+        .handshake_timeout(options.handshake_timeout)
+        .send_timeout(options.send_timeout)
+        .allow_anonymous(options.anonymous)
+        .max_packet_size(options.packet_size_max)
+        .max_clientid_len(options.client_id_size_max)
+        .max_topic_levels(options.topic_levels_max)
+        .max_subscriptions(options.subscriptions_max)
+        .max_inflight(NonZeroU16::new(options.inflight_max).unwrap_or(NonZeroU16::MIN))
+        .max_mqueue_len(options.queue_messages_max)
+        .session_expiry_interval(options.session_expiry_max)
+        // Zero would mean "as long as the client wants".
+        .max_session_expiry_interval(options.session_expiry_max.max(Duration::from_nanos(1)))
+        // Zero: a message that does not say never expires, a retained one neither.
+        .message_expiry_interval(Duration::ZERO)
+        // Zero: repeated on the next connection only (MQTT 5.0, section 4.4).
+        .message_retry_interval(Duration::ZERO)
+}
