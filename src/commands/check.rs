@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Output;
 use crate::config::{Backend, Config, Loaded, Origin, SupervisionFile};
+use crate::wiring;
 
 /// Flags of `orinoco check`.
 #[derive(Debug, Clone, Args)]
@@ -63,7 +64,9 @@ pub fn run(args: &CheckArgs, loaded: &Loaded, output: &mut Output) -> anyhow::Re
 /// `ConfigError` or `PlanError`.
 pub fn plan(loaded: &Loaded) -> anyhow::Result<Plan> {
     let file = SupervisionFile::read(&loaded.config, &loaded.settings)?;
-    Ok(Plan::parse(&file.text, &file.name)?)
+    let plan = Plan::parse(&file.text, &file.name)?;
+    plan.check(&wiring::catalog_of_names(&loaded.config))?;
+    Ok(plan)
 }
 
 fn configuration(loaded: &Loaded) -> Value {

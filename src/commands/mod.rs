@@ -5,9 +5,11 @@
 
 pub mod check;
 pub mod descriptors;
-//dlq
-//doctor
+pub mod dlq;
+pub mod doctor;
+pub mod migrate;
 mod output;
+pub mod serve;
 pub mod tree;
 
 use std::io::{self, Write as _};
@@ -18,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use orinoco_supervision::{PlanError, TreeError};
 
 use crate::config::{self, ConfigError, Flags, Loaded};
-use crate::telemetry;
+use crate::{telemetry, wiring};
 
 pub use output::{Output, OutputClosed};
 
@@ -51,10 +53,18 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the daemon.
+    Serve(serve::ServeArgs),
     /// Validates the configuration and supervision.toml and prints the resolved tree; starts nothing.
     Check(check::CheckArgs),
+    /// Reaches every backend, and says what to do about what is wrong.
+    Doctor(doctor::DoctorArgs),
+    /// Brings the database to the schema that this program needs.
+    Migrate(migrate::MigrateArgs),
     /// Shows the live actor tree of a running daemon.
     Tree(tree::TreeArgs),
+    /// Dead letters: what could not be understood.
+    Dlq(dlq::DlqArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -80,7 +90,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let output = &mut Output::stdout();
     match command {
+        Command::Serve(args) => serve::run(&args, loaded).await,
         Command::Check(args) => check::run(&args, &loaded, output),
+        Command::Doctor(args) => doctor::run(&args, &loaded, wiring::probes(&loaded.config)?, output).await,
+        Command::Migrate(args) => migrate::run(&args, &loaded.config, output).await,
+        Command::Dlq(args) => dlq::run(&args, &loaded.config, wiring::dead_letters(&loaded.config), output).await,
         Command::Tree(args) => tree::run(&args, &loaded.config, output).await,
     }
 }

@@ -8,16 +8,13 @@
 mod feed;
 mod outbox;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use orinoco_domain::{DeviceId, Frame};
+use orinoco_domain::Frame;
 use orinoco_ports::{ClientSocket, CoordinateStore};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{Close, StreamHubMessage, StreamPage, View, stream_hub::HubBatch, wire};
 use feed::{Feed, Stage};
@@ -303,25 +300,27 @@ impl WsSessionState {
         if !feed.accept(batch.sequence) {
             return;
         }
-        let pushed = match &mut feed.stage {
-            Stage::Joining { .. } => Ok(()),
+        match &mut feed.stage {
+            Stage::Joining { .. } => {}
             Stage::Resuming { seen, .. } => {
                 *seen = batch.frames.last().map_or(*seen, |frame| frame.offset.max(*seen));
-                Ok(())
             }
             Stage::Live { above: 0 } => self.outbox.push_batch(batch),
             Stage::Live { .. } | Stage::Paging { .. } => {
                 let feed = &self.feeds[index];
-                let wants = |device: &DeviceId, offset: u64| feed.wants(device, offset);
-                self.outbox.push_some(batch, wants)
+                self.outbox.push_some(batch, |device, offset| feed.wants(device, offset));
             }
-        };
+        }
+        if self.outbox.is_over_bound() {
+            self.write(context);
+        }
+        let bounded = self.outbox.bound();
         let conflated = self.outbox.take_conflated();
         if conflated > 0 {
             metrics::counter!("orinoco_frames_conflated_total").increment(conflated);
         }
         let stalled = self.blocked_since.is_some_and(|since| since.elapsed() > self.limits.stall_max);
-        if pushed == Err(TooSlow) || stalled {
+        if bounded == Err(TooSlow) || stalled {
             self.close(Close::SLOW, context);
         }
     }

@@ -51,26 +51,20 @@ impl Outbox {
         std::mem::take(&mut self.conflated)
     }
 
-    /// Queues a whole batch.
-    pub(super) fn push_batch(&mut self, batch: &Arc<HubBatch>) -> Result<(), TooSlow> {
+    /// Queues a whole batch. [`Outbox::bound`] follows, after a write: a batch of any size is no fault of a client that reads.
+    pub(super) fn push_batch(&mut self, batch: &Arc<HubBatch>) {
         for chunk in &batch.chunks {
             self.push(Queued { bytes: chunk.bytes.clone(), batch: Arc::clone(batch), frames: chunk.frames.clone() });
         }
-        self.bound()
     }
 
     /// Queues the frames of a batch that `is_wanted`.
-    pub(super) fn push_some(
-        &mut self,
-        batch: &Arc<HubBatch>,
-        is_wanted: impl Fn(&DeviceId, u64) -> bool,
-    ) -> Result<(), TooSlow> {
+    pub(super) fn push_some(&mut self, batch: &Arc<HubBatch>, is_wanted: impl Fn(&DeviceId, u64) -> bool) {
         for (index, frame) in batch.frames.iter().enumerate() {
             if is_wanted(&frame.device, frame.offset) {
                 self.push(Queued { bytes: frame.message.clone(), batch: Arc::clone(batch), frames: index..index + 1 });
             }
         }
-        self.bound()
     }
 
     /// The next messages to write, at most `messages_max`.
@@ -96,11 +90,20 @@ impl Outbox {
         self.live.push_back(queued);
     }
 
-    fn bound(&mut self) -> Result<(), TooSlow> {
-        if self.live_bytes > self.live_bytes_max {
+    /// Whether more waits than may.
+    pub(super) fn is_over_bound(&self) -> bool {
+        self.live_bytes > self.live_bytes_max
+    }
+
+    /// Holds the queue to its bound.
+    ///
+    /// # Errors
+    /// [`TooSlow`]: even the newest frames of all devices are too much.
+    pub(super) fn bound(&mut self) -> Result<(), TooSlow> {
+        if self.is_over_bound() {
             self.conflate();
         }
-        if self.live_bytes > self.live_bytes_max { Err(TooSlow) } else { Ok(()) }
+        if self.is_over_bound() { Err(TooSlow) } else { Ok(()) }
     }
 
     /// Keeps the newest frame of each device, in the order of those.
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn control_messages_and_pages_go_before_live_frames() {
         let mut outbox = Outbox::new(1_000);
-        outbox.push_batch(&batch(1, &[("a", 1)])).unwrap();
+        outbox.push_batch(&batch(1, &[("a", 1)]));
         outbox.push_first(Bytes::from_static(b"page;"));
         assert_eq!(text(&outbox), "page;a1;");
         outbox.taken(1);
@@ -162,8 +165,10 @@ mod tests {
     #[test]
     fn at_the_bound_the_newest_frame_a_device_stays() {
         let mut outbox = Outbox::new(9);
-        outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("a", 2)])).unwrap();
-        outbox.push_batch(&batch(2, &[("a", 3)])).unwrap();
+        outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("a", 2)]));
+        assert_eq!(outbox.bound(), Ok(()));
+        outbox.push_batch(&batch(2, &[("a", 3)]));
+        assert_eq!(outbox.bound(), Ok(()));
         assert_eq!(text(&outbox), "b1;a3;");
         assert_eq!(outbox.take_conflated(), 2);
     }
@@ -171,13 +176,14 @@ mod tests {
     #[test]
     fn more_devices_than_fit_are_too_slow() {
         let mut outbox = Outbox::new(6);
-        assert_eq!(outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("c", 1)])), Err(TooSlow));
+        outbox.push_batch(&batch(1, &[("a", 1), ("b", 1), ("c", 1)]));
+        assert_eq!(outbox.bound(), Err(TooSlow));
     }
 
     #[test]
     fn unwanted_frames_are_not_queued() {
         let mut outbox = Outbox::new(100);
-        outbox.push_some(&batch(1, &[("a", 1), ("b", 1), ("a", 2)]), |device, _| device.as_str() == "a").unwrap();
+        outbox.push_some(&batch(1, &[("a", 1), ("b", 1), ("a", 2)]), |device, _| device.as_str() == "a");
         assert_eq!(text(&outbox), "a1;a2;");
     }
 }

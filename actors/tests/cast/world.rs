@@ -1,0 +1,242 @@
+//! A daemon without listeners: the tree of `stream` and `ws_sessions`, its backends in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use orinoco_actors::{
+    Audience, Close, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaProducer,
+    KafkaProducerArguments, LeaseKeeper, LeaseKeeperArguments, MqttIngest, MqttIngestArguments, RedisWriter,
+    RedisWriterArguments, Resume, StreamHub, StreamHubArguments, StreamHubMessage, View, WsLimits, WsSession,
+    WsSessionArguments,
+};
+use orinoco_domain::{
+    DeviceId, TopicFilters,
+    pairing::{Pairing, PairingRule},
+    partition_of,
+};
+use orinoco_ports::{
+    Clock, CoordinateStore, Journal, RecordLog, SystemClock,
+    conformance::{
+        journal::{JournalFactory, memory::MemoryJournals},
+        leases::{LeasesFactory, memory::MemoryLeases},
+        log::{LogFactory, memory::MemoryLogs},
+        mqtt::{MqttFactory, PublishedMessage, Publisher, memory::MemoryGate},
+        store::{StoreFactory, memory::MemoryStores},
+    },
+};
+use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
+use tokio::sync::oneshot;
+
+use crate::sockets::MemorySocket;
+
+/// That of the model of the log.
+pub(crate) const PARTITIONS: u32 = 2;
+
+const PLAN: &str = r#"
+schema = 1
+root = "root"
+[defaults]
+backoff = { min = "1ms", max = "50ms", factor = 2.0, jitter = 0.2, reset_after = "1s" }
+[[supervisor]]
+id = "root"
+strategy = "one_for_one"
+children = [{ id = "stream", type = "supervisor" }, { id = "ws_sessions", type = "supervisor" }]
+[[supervisor]]
+id = "stream"
+strategy = "one_for_one"
+intensity = 100000
+period = "1s"
+children = [
+  { id = "leases", start = "LeaseKeeper" },
+  { id = "hub", start = "StreamHub", instances = "per_partition" },
+  { id = "writer", start = "RedisWriter", instances = "per_partition" },
+  { id = "consumer", start = "KafkaConsumer", instances = "per_partition" },
+  { id = "producer", start = "KafkaProducer" },
+  { id = "ingest", start = "MqttIngest" },
+]
+[[supervisor]]
+id = "ws_sessions"
+strategy = "simple_one_for_one"
+max_children = 1000
+child = { start = "WsSession", restart = "temporary", stop_mode = "stop", mailbox = { capacity = 256, overflow = "reject" } }
+"#;
+
+pub(crate) struct World {
+    pub(crate) tree: Tree,
+    pub(crate) store: Arc<dyn CoordinateStore>,
+    pub(crate) log: Arc<dyn RecordLog>,
+    pub(crate) journal: Arc<dyn Journal>,
+    gate: MemoryGate,
+    pool: Pool<WsSession>,
+    hubs: Group<StreamHubMessage>,
+    next_session: std::sync::atomic::AtomicU64,
+}
+
+/// A client, and how its session ended.
+pub(crate) struct Client {
+    pub(crate) socket: Arc<MemorySocket>,
+    pub(crate) done: oneshot::Receiver<Close>,
+}
+
+impl World {
+    pub(crate) async fn start(pairing: Pairing) -> Self {
+        let gate = MemoryGate::default();
+        let store = MemoryStores::default().open().await;
+        let log = MemoryLogs::default().open().await;
+        let journal = MemoryJournals::default().open(1 << 30).await;
+        let health = Health::default();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut catalog = Catalog::new();
+        catalog.instances("per_partition", PARTITIONS);
+        let hubs = catalog.group("StreamHub");
+        let pool = catalog.pool("WsSession", || WsSession);
+        let cast = Cast { store: &store, log: &log, journal: &journal, clock: &clock, health: &health };
+        cast.enter(&mut catalog, &gate, pairing).await;
+        let tree = Tree::start(Plan::parse(PLAN, "plan").unwrap(), catalog).await.unwrap();
+        Self { tree, store, log, journal, gate, pool, hubs, next_session: 1.into() }
+    }
+
+    pub(crate) async fn publisher(&self) -> Box<dyn Publisher> {
+        self.gate.publisher().await
+    }
+
+    pub(crate) async fn watch(&self, view: View, resume: Option<Resume>, socket: MemorySocket) -> Client {
+        let session = self.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let socket = Arc::new(socket);
+        let partitions = match &view {
+            View::All => (0..PARTITIONS).collect(),
+            View::Device(device) => vec![partition_of(device.as_str().as_bytes(), PARTITIONS)],
+        };
+        let (done, ended) = oneshot::channel();
+        let arguments = WsSessionArguments {
+            session,
+            socket: Arc::clone(&socket) as _,
+            view,
+            resume,
+            hubs: self.hubs.clone(),
+            partitions,
+            store: Arc::clone(&self.store),
+            limits: WsLimits { queue_bytes_max: 64 * 1024, stall_max: Duration::from_secs(10) },
+            done,
+        };
+        let arguments = std::sync::Mutex::new(Some(arguments));
+        self.pool.start_child(session, move || arguments.lock().unwrap().take().unwrap()).await.unwrap();
+        Client { socket, done: ended }
+    }
+}
+
+/// What all actors are given.
+struct Cast<'a> {
+    store: &'a Arc<dyn CoordinateStore>,
+    log: &'a Arc<dyn RecordLog>,
+    journal: &'a Arc<dyn Journal>,
+    clock: &'a Arc<dyn Clock>,
+    health: &'a Health,
+}
+
+impl Cast<'_> {
+    async fn enter(&self, catalog: &mut Catalog, gate: &MemoryGate, pairing: Pairing) {
+        let (health, clock) = (self.health.clone(), Arc::clone(self.clock));
+        let census = DeviceCensus::new(10_000);
+        let writers = catalog.group("RedisWriter");
+        let consumers = catalog.group("KafkaConsumer");
+        let producer = catalog.group("KafkaProducer");
+        let ingest = catalog.group("MqttIngest");
+        let keepers = catalog.group("LeaseKeeper");
+        let leases = MemoryLeases::default().open("owner").await;
+        let arguments = (consumers.clone(), ingest.clone(), health.clone());
+        catalog.actor(
+            "LeaseKeeper",
+            || LeaseKeeper,
+            move |_| {
+                let (consumers, ingest, health) = arguments.clone();
+                let time_to_live = Duration::from_secs(3);
+                let leases = Arc::clone(&leases);
+                LeaseKeeperArguments { leases, partitions: PARTITIONS, time_to_live, consumers, ingest, health }
+            },
+        );
+        let audiences: Vec<Arc<Audience>> = (0..PARTITIONS).map(|_| Arc::default()).collect();
+        let arguments = (Arc::clone(self.store), health.clone());
+        catalog.actor(
+            "StreamHub",
+            || StreamHub,
+            move |partition| {
+                let (store, health) = arguments.clone();
+                StreamHubArguments { store, audience: Arc::clone(&audiences[partition as usize]), health }
+            },
+        );
+        let rule = PairingRule { pairing, grace_ms: 200, pending_max: 64 };
+        let arguments = (Arc::clone(self.store), census.clone(), clock.clone(), health.clone(), consumers);
+        catalog.actor(
+            "RedisWriter",
+            || RedisWriter,
+            move |_| {
+                let (store, census, clock, health, consumers) = arguments.clone();
+                RedisWriterArguments { store, rule, history_max: 10_000, census, clock, health, consumers }
+            },
+        );
+        let arguments =
+            (Arc::clone(self.log), writers, producer.clone(), keepers.clone(), census, clock.clone(), health.clone());
+        catalog.actor(
+            "KafkaConsumer",
+            || KafkaConsumer,
+            move |_| {
+                let (log, writers, producer, leases, census, clock, health) = arguments.clone();
+                let (partitions, on_data_loss) = (PARTITIONS, Default::default());
+                KafkaConsumerArguments {
+                    log,
+                    writers,
+                    producer,
+                    leases,
+                    partitions,
+                    on_data_loss,
+                    census,
+                    clock,
+                    health,
+                }
+            },
+        );
+        let arguments = (Arc::clone(self.log), ingest, clock.clone(), health.clone());
+        catalog.actor(
+            "KafkaProducer",
+            || KafkaProducer,
+            move |_| {
+                let (log, ingest, clock, health) = arguments.clone();
+                KafkaProducerArguments { log, ingest, partitions: PARTITIONS, clock, health }
+            },
+        );
+        let source = gate.source().await;
+        let arguments = (source, Arc::clone(self.journal), producer, keepers, clock, health);
+        catalog.actor(
+            "MqttIngest",
+            || MqttIngest,
+            move |_| {
+                let (source, journal, producer, leases, clock, health) = arguments.clone();
+                let filters = TopicFilters::default();
+                let (partitions, receive_max) = (PARTITIONS, 100);
+                MqttIngestArguments {
+                    source,
+                    journal,
+                    filters,
+                    partitions,
+                    receive_max,
+                    producer,
+                    leases,
+                    clock,
+                    health,
+                }
+            },
+        );
+    }
+}
+
+/// Publishes until the message is accepted, as a device does.
+pub(crate) async fn publish(publisher: &mut Box<dyn Publisher>, topic: &str, payload: &str) {
+    let message = PublishedMessage { topic: topic.to_owned(), payload: payload.as_bytes().to_vec(), traceparent: None };
+    while publisher.publish(&message).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn device(name: &str) -> DeviceId {
+    DeviceId::parse(name).unwrap()
+}

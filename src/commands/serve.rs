@@ -1,0 +1,126 @@
+//! `orinoco serve`: the daemon.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use orinoco_actors::{DeviceCensus, Health};
+use orinoco_supervision::{Exit, Tree};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::check;
+use crate::{
+    config::Loaded,
+    control::TreeSlot,
+    wiring::{Adapters, Cast, Gauges, Partitions},
+    ws::WsConnections,
+};
+
+/// An orderly end takes no longer; then the process ends anyway, and nothing acknowledged is lost by that.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(25);
+/// Between looks at a log that was away at the start.
+const PARTITIONS_RETRY_AFTER: Duration = Duration::from_secs(1);
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Flags of `orinoco serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Anyone may watch, and a few simulated devices move.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs until a signal, or until the tree gives up.
+///
+/// # Errors
+/// It could not start: the sentence names the place and the remedy.
+pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let plan = check::plan(&loaded)?;
+    if args.demo {
+        loaded.config.stream.public = true;
+    }
+    let config = Arc::new(loaded.config);
+    let adapters = Arc::new(Adapters::open(&config).await?);
+    let health = Health::default();
+    let slot = TreeSlot::default();
+    let census = DeviceCensus::new(config.stream.devices_max);
+    let connections = WsConnections::new(config.ws.connections_max);
+    let gauges = Gauges {
+        journal: Arc::clone(&adapters.journal),
+        census: census.clone(),
+        connections: Arc::clone(&connections),
+    };
+    let cast = Cast {
+        config: Arc::clone(&config),
+        adapters: Arc::clone(&adapters),
+        health,
+        census,
+        connections: Arc::clone(&connections),
+        prometheus: prometheus()?,
+        tree: slot.clone(),
+        before_metrics: Arc::new(move || gauges.set()),
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let tree = Tree::start(plan, cast.catalog()).await?;
+    slot.fill(tree.clone());
+    let exit = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        exit = tree.wait() => Some(exit),
+        error = partitions_changed(&adapters) => return Err(error),
+    };
+    match exit {
+        None => stop(&tree, &connections).await,
+        Some(Exit::Shutdown | Exit::AutoShutdown) => Ok(ExitCode::SUCCESS),
+        Some(Exit::Escalated { supervisor, reason }) => {
+            tracing::error!(%supervisor, %reason, "gave up");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn stop(tree: &Tree, connections: &WsConnections) -> anyhow::Result<ExitCode> {
+    tracing::info!("stopping");
+    let orderly = async {
+        tree.shutdown().await;
+        // Their close frames are on the way.
+        connections.all_closed().await;
+    };
+    if tokio::time::timeout(SHUTDOWN_MAX, orderly).await.is_err() {
+        tracing::warn!(shutdown_s = SHUTDOWN_MAX.as_secs(), "not all stopped in order");
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prometheus() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(METRICS_UPKEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Ends only when the tree was made for another count of partitions than the log turns out to have.
+async fn partitions_changed(adapters: &Adapters) -> anyhow::Error {
+    let Partitions::Assumed(assumed) = adapters.partitions else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(PARTITIONS_RETRY_AFTER).await;
+        match adapters.log.partitions().await {
+            Ok(count) if count == assumed => return std::future::pending().await,
+            Ok(count) => {
+                return anyhow::anyhow!(
+                    "the log has {count} partitions, this daemon started with {assumed} while it was away; start it again"
+                );
+            }
+            Err(error) => tracing::debug!(%error, "partitions not known yet"),
+        }
+    }
+}

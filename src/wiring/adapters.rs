@@ -1,0 +1,201 @@
+//! Which adapter each port gets.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use orinoco_embedded::{
+    broker::{BrokerOptions, EmbeddedBroker},
+    data_dir::{self, DataDir},
+    journal::{Durability, FileJournal, JournalOptions},
+    leases::LocalLeases,
+    log::{FileLog, FileLogOptions},
+    store::{SqliteStore, SqliteStoreOptions},
+};
+use orinoco_ports::{CoordinateStore, Journal, Leases, LogError, MqttSource, RecordLog};
+use orinoco_services::{
+    KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresLeases, PostgresLeasesOptions, RedisStore,
+    RedisStoreOptions, SchemaError,
+};
+
+use super::read_only_log::ReadOnlyLog;
+use crate::config::{Backend, Config, JournalMode};
+
+/// The outside of one daemon. Must be made inside the runtime.
+pub struct Adapters {
+    pub journal: Arc<dyn Journal>,
+    pub source: Arc<dyn MqttSource>,
+    /// The broker inside the process; it binds nothing unless its listener is in the tree.
+    pub broker: Arc<EmbeddedBroker>,
+    pub log: Arc<dyn RecordLog>,
+    pub store: Arc<dyn CoordinateStore>,
+    pub leases: Arc<dyn Leases>,
+    /// Partitions of the topics, as far as is known.
+    pub partitions: Partitions,
+    /// Held until the end: the lock.
+    _data_dir: DataDir,
+}
+
+/// How many partitions the tree is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partitions {
+    /// The log said so.
+    Known(u32),
+    /// The log is away: as many as at the last start, or as configured. To be compared once it is back.
+    Assumed(u32),
+}
+
+impl Partitions {
+    #[must_use]
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Known(count) | Self::Assumed(count) => count,
+        }
+    }
+}
+
+impl Adapters {
+    /// Locks the data directory and opens what is in files; servers are reached later, by their actors.
+    ///
+    /// # Errors
+    /// What can't mend itself: the directory, a damaged file, a schema or topics that do not fit.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(config.data_dir())?;
+        let durability = durability(config);
+        let journal = FileJournal::open(
+            &data_dir.journal(),
+            JournalOptions { durability, bytes_max: config.journal.bytes_max, ..JournalOptions::default() },
+        )?;
+        let log = open_log(config, &data_dir)?;
+        let partitions = partitions(config, &*log, data_dir.path()).await?;
+        let leases = open_leases(config, &data_dir, journal.id()).await?;
+        let broker = EmbeddedBroker::new(broker_options(config));
+        let source: Arc<dyn MqttSource> = match config.mqtt.backend {
+            Backend::Embedded => Arc::clone(&broker) as _,
+            Backend::Service => Arc::new(PahoSource::new(paho_options(config))?),
+        };
+        let store: Arc<dyn CoordinateStore> = match config.redis_ws.backend {
+            Backend::Embedded => {
+                let options = SqliteStoreOptions::default();
+                Arc::new(SqliteStore::open(&data_dir.coordinates(), options)?)
+            }
+            Backend::Service => Arc::new(RedisStore::new(&redis_options(config))?),
+        };
+        let journal = Arc::new(journal);
+        Ok(Self { journal, source, broker, log, store, leases, partitions, _data_dir: data_dir })
+    }
+}
+
+fn durability(config: &Config) -> Durability {
+    match config.journal.mode {
+        JournalMode::Process => Durability::Process,
+        JournalMode::Power => Durability::Power,
+    }
+}
+
+fn open_log(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<dyn RecordLog>> {
+    Ok(match config.kafka.backend {
+        Backend::Embedded => Arc::new(FileLog::open(&data_dir.log(), file_log_options(config))?),
+        Backend::Service => Arc::new(KafkaLog::new(kafka_options(config))),
+    })
+}
+
+/// The log, for a command beside a running daemon.
+#[must_use]
+pub fn dead_letters(config: &Config) -> Arc<dyn RecordLog> {
+    match config.kafka.backend {
+        Backend::Embedded => Arc::new(ReadOnlyLog::new(&data_dir::log_of(config.data_dir()))),
+        Backend::Service => Arc::new(KafkaLog::new(kafka_options(config))),
+    }
+}
+
+async fn open_leases(config: &Config, data_dir: &DataDir, owner: &str) -> anyhow::Result<Arc<dyn Leases>> {
+    if config.postgres.backend == Backend::Embedded {
+        return Ok(Arc::new(LocalLeases::open(&data_dir.leases())?));
+    }
+    let url = config.postgres.url.expose();
+    let schema = if config.postgres.migrate {
+        orinoco_services::migrate(url).await.map(drop)
+    } else {
+        orinoco_services::check_schema(url).await
+    };
+    match schema {
+        Ok(()) => {}
+        // Away: a state of the lease keeper, which asks again.
+        Err(error @ SchemaError::Unavailable { .. }) => tracing::warn!(%error, "schema not checked yet"),
+        Err(error) => return Err(error.into()),
+    }
+    let mut options = PostgresLeasesOptions::new(url, owner);
+    options.call_timeout = config.postgres.call_timeout;
+    Ok(Arc::new(PostgresLeases::new(&options)?))
+}
+
+/// Name of the file that remembers the count.
+const PARTITIONS_FILE: &str = "partitions";
+
+async fn partitions(config: &Config, log: &dyn RecordLog, data_dir: &Path) -> anyhow::Result<Partitions> {
+    let path = data_dir.join(PARTITIONS_FILE);
+    match log.partitions().await {
+        Ok(count) => {
+            std::fs::write(&path, count.to_string()).with_context(|| format!("{}", path.display()))?;
+            Ok(Partitions::Known(count))
+        }
+        Err(error @ LogError::Unavailable { .. }) => {
+            let remembered = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            let count = remembered.unwrap_or(config.kafka.partitions);
+            tracing::warn!(%error, partitions = count, "going on with the count of before");
+            Ok(Partitions::Assumed(count))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn file_log_options(config: &Config) -> FileLogOptions {
+    FileLogOptions {
+        partitions: config.kafka.partitions,
+        durability: durability(config),
+        retention_bytes: config.log.retention_bytes,
+        retention_ms: u64::try_from(config.log.retention.as_millis()).unwrap_or(u64::MAX),
+        ..FileLogOptions::default()
+    }
+}
+
+pub(super) fn kafka_options(config: &Config) -> KafkaLogOptions {
+    let kafka = &config.kafka;
+    let mut options = KafkaLogOptions::new(kafka.brokers.iter().map(ToString::to_string).collect());
+    options.create_topics = kafka.create_topics;
+    options.partitions = kafka.partitions;
+    options.replication_factor = i16::try_from(kafka.replication_factor).unwrap_or(i16::MAX);
+    options.call_timeout = kafka.call_timeout;
+    options
+}
+
+pub(super) fn redis_options(config: &Config) -> RedisStoreOptions {
+    let mut options = RedisStoreOptions::new(config.redis_ws.url.expose());
+    options.call_timeout = config.redis_ws.call_timeout;
+    options.connections_max = config.redis_ws.pool_max;
+    options
+}
+
+pub(super) fn paho_options(config: &Config) -> PahoSourceOptions {
+    let mqtt = &config.mqtt;
+    let mut options = PahoSourceOptions::new(config.mqtt_url(), &mqtt.client_id, mqtt.filters.clone());
+    options.username = mqtt.username.clone();
+    options.password = mqtt.password.as_ref().map(|password| password.expose().to_owned());
+    options.session_expiry = mqtt.session_expiry;
+    options.receive_maximum = mqtt.receive_max;
+    options.keep_alive = mqtt.keep_alive;
+    options.packet_size_max = mqtt.packet_size_max;
+    options
+}
+
+fn broker_options(config: &Config) -> BrokerOptions {
+    let mqtt = &config.mqtt;
+    BrokerOptions {
+        listen: mqtt.listen.to_string(),
+        anonymous: mqtt.anonymous,
+        packet_size_max: mqtt.packet_size_max,
+        sessions_max: mqtt.sessions_max,
+        inflight_max: mqtt.receive_max,
+        ..BrokerOptions::default()
+    }
+}

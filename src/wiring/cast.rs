@@ -1,0 +1,328 @@
+//! Which actor is given what.
+
+use std::{sync::Arc, time::Duration};
+
+use orinoco_actors::{
+    Audience, DataLossPolicy, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage,
+    KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage,
+    Listener, ListenerArguments, MqttIngest, MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments,
+    RedisWriterMessage, StreamHub, StreamHubArguments, StreamHubMessage, WsLimits, WsSession,
+};
+use orinoco_domain::{
+    TopicFilters,
+    pairing::{Pairing, PairingRule},
+};
+use orinoco_ports::{Clock, Server, SystemClock};
+use orinoco_supervision::{Catalog, Group, Pool};
+
+use super::Adapters;
+use crate::{
+    config::{Backend, Config, OnDataLoss, PairingMode},
+    control::{ControlServer, TreeSlot},
+    http::{Access, HttpDeps, HttpServer, PublicOnly},
+    ws::{WsConnections, WsDeps, WsServer, WsTiming},
+};
+
+/// The names of supervision.toml.
+mod names {
+    pub(super) const LEASES: &str = "LeaseKeeper";
+    pub(super) const HUB: &str = "StreamHub";
+    pub(super) const WRITER: &str = "RedisWriter";
+    pub(super) const CONSUMER: &str = "KafkaConsumer";
+    pub(super) const PRODUCER: &str = "KafkaProducer";
+    pub(super) const INGEST: &str = "MqttIngest";
+    pub(super) const WS_SESSION: &str = "WsSession";
+    pub(super) const CONTROL: &str = "ControlListener";
+    pub(super) const HTTP: &str = "HttpListener";
+    pub(super) const WS: &str = "WsListener";
+    pub(super) const BROKER: &str = "MqttListener";
+    /// Instances: one a partition of the topics.
+    pub(super) const PER_PARTITION: &str = "per_partition";
+    /// Instances: one where `mqtt.backend` is `embedded`, else none.
+    pub(super) const EMBEDDED_BROKER: &str = "embedded_broker";
+}
+
+/// How long a lease lasts without renewal: a dead owner's partitions change hands after it.
+const LEASE_TIME_TO_LIVE: Duration = Duration::from_secs(3);
+
+/// All that the actors of one daemon share.
+pub struct Cast {
+    pub config: Arc<Config>,
+    pub adapters: Arc<Adapters>,
+    pub health: Health,
+    pub census: DeviceCensus,
+    pub connections: Arc<WsConnections>,
+    pub prometheus: metrics_exporter_prometheus::PrometheusHandle,
+    pub tree: TreeSlot,
+    pub before_metrics: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Cast {
+    /// The actors by their names in supervision.toml.
+    #[must_use]
+    pub fn catalog(self) -> Catalog {
+        let mut catalog = Catalog::new();
+        let partitions = self.adapters.partitions.count();
+        count_instances(&mut catalog, &self.config, partitions);
+        let groups = Groups::of(&mut catalog);
+        let sessions = catalog.pool(names::WS_SESSION, || WsSession);
+        self.expect_components(partitions);
+        self.enter_stream(&mut catalog, &groups);
+        self.enter_listeners(&mut catalog, &groups, sessions);
+        catalog
+    }
+
+    /// Not ready until each has reported.
+    fn expect_components(&self, partitions: u32) {
+        self.health.expect(LeaseKeeper::COMPONENT);
+        self.health.expect(KafkaProducer::COMPONENT);
+        self.health.expect(MqttIngest::COMPONENT);
+        self.health.expect(MqttIngest::JOURNAL_COMPONENT);
+        for partition in 0..partitions {
+            for component in ["stream", "store", "consumer"] {
+                self.health.expect(&format!("{component}/{partition}"));
+            }
+        }
+    }
+
+    fn enter_stream(&self, catalog: &mut Catalog, groups: &Groups) {
+        self.enter_leases(catalog, groups);
+        self.enter_hubs(catalog);
+        self.enter_writers(catalog, groups);
+        self.enter_consumers(catalog, groups);
+        self.enter_producer(catalog, groups);
+        self.enter_ingest(catalog, groups);
+    }
+
+    fn enter_leases(&self, catalog: &mut Catalog, groups: &Groups) {
+        let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        catalog.actor(
+            names::LEASES,
+            || LeaseKeeper,
+            move |_| LeaseKeeperArguments {
+                leases: Arc::clone(&adapters.leases),
+                partitions: adapters.partitions.count(),
+                time_to_live: LEASE_TIME_TO_LIVE,
+                consumers: groups.consumers.clone(),
+                ingest: groups.ingest.clone(),
+                health: health.clone(),
+            },
+        );
+    }
+
+    fn enter_hubs(&self, catalog: &mut Catalog) {
+        let (adapters, health) = (Arc::clone(&self.adapters), self.health.clone());
+        let audiences: Vec<Arc<Audience>> = (0..adapters.partitions.count()).map(|_| Arc::default()).collect();
+        catalog.actor(
+            names::HUB,
+            || StreamHub,
+            move |partition| StreamHubArguments {
+                store: Arc::clone(&adapters.store),
+                audience: Arc::clone(&audiences[partition as usize]),
+                health: health.clone(),
+            },
+        );
+    }
+
+    fn enter_writers(&self, catalog: &mut Catalog, groups: &Groups) {
+        let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        let stream = self.config.stream.clone();
+        let census = self.census.clone();
+        let rule = PairingRule {
+            pairing: match stream.pairing {
+                PairingMode::Latest => Pairing::Latest,
+                PairingMode::Timestamp => Pairing::Timestamp,
+            },
+            grace_ms: i64::try_from(stream.pairing_grace.as_millis()).unwrap_or(i64::MAX),
+            pending_max: stream.pairing_pending_max,
+        };
+        catalog.actor(
+            names::WRITER,
+            || RedisWriter,
+            move |_| RedisWriterArguments {
+                store: Arc::clone(&adapters.store),
+                rule,
+                history_max: stream.history_max,
+                census: census.clone(),
+                clock: clock(),
+                health: health.clone(),
+                consumers: groups.consumers.clone(),
+            },
+        );
+    }
+
+    fn enter_consumers(&self, catalog: &mut Catalog, groups: &Groups) {
+        let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        let census = self.census.clone();
+        let on_data_loss = match self.config.kafka.on_data_loss {
+            OnDataLoss::Earliest => DataLossPolicy::Earliest,
+            OnDataLoss::Halt => DataLossPolicy::Halt,
+        };
+        catalog.actor(
+            names::CONSUMER,
+            || KafkaConsumer,
+            move |_| KafkaConsumerArguments {
+                log: Arc::clone(&adapters.log),
+                writers: groups.writers.clone(),
+                producer: groups.producer.clone(),
+                leases: groups.leases.clone(),
+                partitions: adapters.partitions.count(),
+                on_data_loss,
+                census: census.clone(),
+                clock: clock(),
+                health: health.clone(),
+            },
+        );
+    }
+
+    fn enter_producer(&self, catalog: &mut Catalog, groups: &Groups) {
+        let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        catalog.actor(
+            names::PRODUCER,
+            || KafkaProducer,
+            move |_| KafkaProducerArguments {
+                log: Arc::clone(&adapters.log),
+                ingest: groups.ingest.clone(),
+                partitions: adapters.partitions.count(),
+                clock: clock(),
+                health: health.clone(),
+            },
+        );
+    }
+
+    fn enter_ingest(&self, catalog: &mut Catalog, groups: &Groups) {
+        let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        let config = Arc::clone(&self.config);
+        // Checked when the configuration was read.
+        let filters = TopicFilters::parse(&config.mqtt.filters).unwrap_or_default();
+        catalog.actor(
+            names::INGEST,
+            || MqttIngest,
+            move |_| MqttIngestArguments {
+                source: Arc::clone(&adapters.source),
+                journal: Arc::clone(&adapters.journal),
+                filters: filters.clone(),
+                partitions: adapters.partitions.count(),
+                receive_max: usize::from(config.mqtt.receive_max),
+                producer: groups.producer.clone(),
+                leases: groups.leases.clone(),
+                clock: clock(),
+                health: health.clone(),
+            },
+        );
+    }
+
+    fn enter_listeners(&self, catalog: &mut Catalog, groups: &Groups, sessions: Pool<WsSession>) {
+        let access: Arc<dyn Access> = Arc::new(PublicOnly { public: self.config.stream.public });
+        let control = Arc::new(ControlServer::new(self.config.control_socket(), self.tree.clone()));
+        self.enter_listener(catalog, names::CONTROL, control, "control");
+        self.enter_listener(catalog, names::HTTP, self.http(groups, Arc::clone(&access)), "http");
+        self.enter_listener(catalog, names::WS, self.ws(groups, access, sessions), "ws");
+        // In supervision.toml in any case; without instances where devices connect to a broker elsewhere.
+        let broker = Arc::clone(&self.adapters.broker);
+        self.enter_listener(catalog, names::BROKER, broker, "broker");
+        if self.config.mqtt.backend == Backend::Service {
+            self.health.forget("broker");
+        }
+    }
+
+    fn enter_listener(
+        &self,
+        catalog: &mut Catalog,
+        name: &'static str,
+        server: Arc<dyn Server>,
+        component: &'static str,
+    ) {
+        self.health.expect(component);
+        let health = self.health.clone();
+        catalog.actor(
+            name,
+            || Listener,
+            move |_| ListenerArguments { server: Arc::clone(&server), health: health.clone(), component },
+        );
+    }
+
+    fn http(&self, groups: &Groups, access: Arc<dyn Access>) -> Arc<dyn Server> {
+        HttpServer::new(HttpDeps {
+            listen: self.config.http.listen.to_string(),
+            connections_max: self.config.http.connections_max,
+            body_bytes_max: self.config.http.body_bytes_max,
+            access,
+            store: Arc::clone(&self.adapters.store),
+            hubs: groups.hubs.clone(),
+            partitions: self.adapters.partitions.count(),
+            health: self.health.clone(),
+            prometheus: self.prometheus.clone(),
+            before_metrics: Arc::clone(&self.before_metrics),
+        })
+    }
+
+    fn ws(&self, groups: &Groups, access: Arc<dyn Access>, sessions: Pool<WsSession>) -> Arc<dyn Server> {
+        let ws = &self.config.ws;
+        WsServer::new(WsDeps {
+            listen: ws.listen.to_string(),
+            connections: Arc::clone(&self.connections),
+            access,
+            sessions,
+            hubs: groups.hubs.clone(),
+            partitions: self.adapters.partitions.count(),
+            store: Arc::clone(&self.adapters.store),
+            limits: WsLimits { queue_bytes_max: ws.queue_bytes_max, stall_max: ws.stall_max },
+            timing: WsTiming { ping_interval: ws.ping_interval, idle_timeout: ws.idle_timeout },
+        })
+    }
+}
+
+/// How actors reach each other.
+#[derive(Clone)]
+struct Groups {
+    leases: Group<LeaseKeeperMessage>,
+    hubs: Group<StreamHubMessage>,
+    writers: Group<RedisWriterMessage>,
+    consumers: Group<KafkaConsumerMessage>,
+    producer: Group<KafkaProducerMessage>,
+    ingest: Group<MqttIngestMessage>,
+}
+
+impl Groups {
+    fn of(catalog: &mut Catalog) -> Self {
+        Self {
+            leases: catalog.group(names::LEASES),
+            hubs: catalog.group(names::HUB),
+            writers: catalog.group(names::WRITER),
+            consumers: catalog.group(names::CONSUMER),
+            producer: catalog.group(names::PRODUCER),
+            ingest: catalog.group(names::INGEST),
+        }
+    }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+fn count_instances(catalog: &mut Catalog, config: &Config, partitions: u32) {
+    let brokers = u32::from(config.mqtt.backend == Backend::Embedded);
+    catalog.instances(names::PER_PARTITION, partitions).instances(names::EMBEDDED_BROKER, brokers);
+}
+
+/// What supervision.toml may name, without anything to start: for `orinoco check`.
+#[must_use]
+pub fn catalog_of_names(config: &Config) -> Catalog {
+    fn nothing<T>(_: u32) -> T {
+        unreachable!("this catalog starts nothing")
+    }
+    let mut catalog = Catalog::new();
+    count_instances(&mut catalog, config, config.kafka.partitions);
+    catalog.actor(names::LEASES, || LeaseKeeper, nothing);
+    catalog.actor(names::HUB, || StreamHub, nothing);
+    catalog.actor(names::WRITER, || RedisWriter, nothing);
+    catalog.actor(names::CONSUMER, || KafkaConsumer, nothing);
+    catalog.actor(names::PRODUCER, || KafkaProducer, nothing);
+    catalog.actor(names::INGEST, || MqttIngest, nothing);
+    for listener in [names::CONTROL, names::HTTP, names::WS, names::BROKER] {
+        catalog.actor(listener, || Listener, nothing);
+    }
+    catalog.pool(names::WS_SESSION, || WsSession);
+    catalog
+}

@@ -1,0 +1,20 @@
+//! From the configuration to a tree that can be started: the only place that picks adapters.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `adapters` | which adapter each port gets |
+//! | `cast` | which actor is given what |
+//! | `probes` | how each backend is asked whether it is well |
+//! | `read_only_log` | the embedded log for commands |
+//! | `gauges` | what is measured when metrics are asked for |
+
+mod adapters;
+mod cast;
+mod gauges;
+mod probes;
+mod read_only_log;
+
+pub use adapters::{Adapters, Partitions, dead_letters};
+pub use cast::{Cast, catalog_of_names};
+pub use gauges::Gauges;
+pub use probes::probes;
