@@ -10,7 +10,7 @@
 //! | `query` | parameters, read strictly |
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
-//! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 32 KiB and 30 s, a body
+//! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
 //! `body_bytes_max`; every call to what is behind has a timeout; every answer of 400 and above is problem+json.
 
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod routes;
 mod server;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use access::bearer_token;
 pub use access::{Access, Denied, PublicOnly, Viewer};

@@ -23,7 +23,7 @@ use super::{
 
 /// How long a request's head may take, from the end of the last answer on: the keep-alive timeout as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// A request's head; a longer one gets 431.
+/// What hyper buffers of a request's head: one of twice the length, at the latest, gets 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long a client may take nothing of an answer.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);

@@ -38,6 +38,8 @@ const SESSION_END_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the client's side of the closing handshake.
 const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pongs that a busy session had no room for.
+const PONGS_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Bytes of one read.
 const READ_BYTES: usize = 4096;
 /// Reads in a row, before others have their turn.
@@ -187,12 +189,12 @@ impl Connection {
     ) -> End {
         let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(deps)));
         loop {
+            self.hand_over_pongs(session);
             let client = tokio::select! {
                 word = &mut closed => return End::Close(word.unwrap_or(Close::RESTART)),
                 client = self.hear() => client,
                 () = timer.as_mut() => self.check(session, timer.as_mut(), deps),
             };
-            self.hand_over_pongs(session);
             let Err(end) = client else { continue };
             let close = if let End::Close(close) = end { close } else { Close::NORMAL };
             let ended = async {
@@ -208,9 +210,11 @@ impl Connection {
 
     /// Reads what has come, or waits until pongs can go out. Cancel safe.
     async fn hear(&mut self) -> Result<(), End> {
-        if self.reader.has_pongs() && self.socket.is_blocked() {
+        if self.reader.has_pongs() {
             tokio::select! {
-                flushed = self.socket.flushed() => return flushed.map_err(|_| End::Gone),
+                // Its mailbox was full.
+                () = tokio::time::sleep(PONGS_AGAIN_AFTER), if !self.socket.is_blocked() => return Ok(()),
+                flushed = self.socket.flushed(), if self.socket.is_blocked() => return flushed.map_err(|_| End::Gone),
                 readable = self.readable() => readable?,
             }
         } else {

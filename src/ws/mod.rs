@@ -19,6 +19,8 @@ mod reader;
 mod registry;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

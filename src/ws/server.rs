@@ -6,7 +6,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONNECTION};
 use hyper::{server::conn::http1, service::Service, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -31,7 +31,7 @@ use crate::http::{
 /// From the connection to the answer. Slow clients hold up nobody but others that are in their handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKES_MAX: usize = 4096;
-/// A request's head; a longer one gets 431.
+/// What hyper buffers of a request's head: one of twice the length, at the latest, gets 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// What the kernel holds for a client, so that a slow one shows early; without it, up to 4 MiB (`net.ipv4.tcp_wmem`).
 const SEND_BUFFER_BYTES: u32 = 128 * 1024;
@@ -75,13 +75,13 @@ async fn serve(accepted: Accepted, routes: BoxedFilter<(Response,)>) {
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         let version = request.version();
         request.extensions_mut().insert(Arrival { peer, version });
-        TowerToHyperService::new(warp::service(routes.clone())).call(request)
+        let answer = TowerToHyperService::new(warp::service(routes.clone())).call(request);
+        async move { answer.await.map(last_of_connection) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     match timeout(HANDSHAKE_TIMEOUT, connection).await {
@@ -89,6 +89,14 @@ async fn serve(accepted: Accepted, routes: BoxedFilter<(Response,)>) {
         Ok(Err(error)) => tracing::debug!(%error, %peer, "connection ended in its handshake"),
         Err(_) => tracing::debug!(%peer, "handshake took too long"),
     }
+}
+
+/// A client that was refused comes back with another connection.
+fn last_of_connection(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn routes(deps: &Arc<WsDeps>) -> BoxedFilter<(Response,)> {

@@ -1,0 +1,9 @@
+//! The WebSocket port as its clients see it.
+
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod client;
+mod ending;
+mod opening;
+mod streaming;
