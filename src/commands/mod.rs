@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod migrate;
 mod output;
 pub mod serve;
+pub mod simulate;
 pub mod tree;
 
 use std::io::{self, Write as _};
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use orinoco_supervision::{PlanError, TreeError};
 
-use crate::config::{self, ConfigError, Flags, Loaded};
+use crate::config::{self, ConfigError, Flags, Loaded, Telemetry};
 use crate::{telemetry, wiring};
 
 pub use output::{Output, OutputClosed};
@@ -67,6 +68,17 @@ enum Command {
     Dlq(dlq::DlqArgs),
 }
 
+impl Command {
+    /// What a command says is its output: its logs are of interest where something is odd, unless they were asked for.
+    fn telemetry(&self, loaded: &Loaded) -> Telemetry {
+        let mut telemetry = loaded.config.telemetry.clone();
+        if !matches!(self, Self::Serve(_) | Self::Migrate(_)) && !loaded.is_set("telemetry.log") {
+            "warn".clone_into(&mut telemetry.log);
+        }
+        telemetry
+    }
+}
+
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -80,7 +92,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = Flags { config: cli.global.config, mode: cli.global.mode, data_dir: cli.global.data_dir };
     let loaded = config::load(&flags)?;
-    telemetry::init(&loaded.config.telemetry)?;
+    telemetry::init(&cli.command.telemetry(&loaded))?;
     if let Command::Check(args) = &cli.command {
         return check::run(args, &loaded, &mut Output::stdout());
     }

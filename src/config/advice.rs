@@ -1,9 +1,9 @@
 //! What is allowed, and yet likely not what was meant.
 
-use super::{Backend, Config, Loaded, Origin};
+use super::{Backend, Config, Loaded};
 
 /// Keys that nobody reads where their section's backend is the other one.
-const SERVICE_KEYS: [&str; 15] = [
+const SERVICE_KEYS: [&str; 14] = [
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password",
@@ -13,7 +13,6 @@ const SERVICE_KEYS: [&str; 15] = [
     "kafka.brokers",
     "kafka.replication_factor",
     "kafka.create_topics",
-    "kafka.dead_letter_topic",
     "redis_ws.url",
     "redis_ws.pool_max",
     "redis_qr.url",
@@ -50,10 +49,8 @@ impl Loaded {
 }
 
 fn unread_keys(loaded: &Loaded) -> Vec<String> {
-    let is_set =
-        |key: &&&str| loaded.settings.iter().any(|setting| setting.key == **key && setting.origin != Origin::Default);
     let unread = |keys: &'static [&'static str], reader: Backend| {
-        keys.iter().filter(is_set).filter_map(move |key| {
+        keys.iter().filter(|key| loaded.is_set(key)).filter_map(move |key| {
             let (section, _) = key.split_once('.')?;
             // The embedded log stands in for Kafka.
             let section = if section == "log" { "kafka" } else { section };

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use orinoco_domain::TopicFilters;
 use serde_json::Value;
 
 use super::source::Raw;
@@ -252,33 +253,16 @@ pub(super) const fn words() -> Words<String> {
     Words { parse, show: String::clone, allowed: "1 to 256 bytes of text" }
 }
 
-/// A Kafka topic's name.
-pub(super) const fn kafka_topic() -> Words<String> {
-    fn parse(text: &str) -> Result<String, String> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if text.is_empty() || text.len() > 249 || !text.bytes().all(allowed) || matches!(text, "." | "..") {
-            return Err(format!("{text:?} is no topic name; use 1 to 249 characters of [A-Za-z0-9._-]"));
-        }
-        Ok(text.to_owned())
-    }
-    Words { parse, show: String::clone, allowed: "1 to 249 characters of [A-Za-z0-9._-]" }
-}
-
-/// A topic filter (MQTT 5.0, section 4.7).
+/// A topic filter (MQTT 5.0, section 4.7) that names an axis and a device.
 pub(super) const fn topic_filter() -> Words<String> {
     fn parse(text: &str) -> Result<String, String> {
-        let levels: Vec<&str> = text.split('/').collect();
-        let misplaced = levels.iter().enumerate().any(|(index, level)| match *level {
-            "#" => index + 1 != levels.len(),
-            "+" => false,
-            other => other.contains(['#', '+']),
-        });
-        if text.is_empty() || text.len() > 65_535 || text.contains('\0') || misplaced {
-            return Err(format!("{text:?} is no topic filter; `+` stands for one whole level, `#` for the rest"));
+        if text.len() > 65_535 || text.contains('\0') {
+            return Err("a topic filter has at most 65535 bytes and no NUL".to_owned());
         }
-        Ok(text.to_owned())
+        let filters = TopicFilters::parse(&[text]).map_err(|error| error.to_string())?;
+        Ok(filters.iter().collect())
     }
-    Words { parse, show: String::clone, allowed: "MQTT topic filters" }
+    Words { parse, show: String::clone, allowed: "MQTT topic filters that end in coordX or coordY; `+` is the device" }
 }
 
 /// What to log: `info`, or `info,orinoco=debug`.

@@ -65,6 +65,14 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
 }
 
+impl Loaded {
+    /// Whether any layer sets this key.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
+    }
+}
+
 /// The strongest layer.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {

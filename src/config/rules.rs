@@ -13,15 +13,6 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
             "ws.ping_interval_s must be less than ws.idle_timeout_s, or every quiet socket is closed",
         );
     }
-    if config.journal.segment_bytes > config.journal.bytes_max / 4 {
-        reader.reject(
-            &["journal.segment_bytes", "journal.bytes_max"],
-            "journal.segment_bytes must be a quarter of journal.bytes_max at most: space is given back in whole segments",
-        );
-    }
-    if matches!(config.kafka.dead_letter_topic.as_str(), "coordX" | "coordY") {
-        reader.reject(&["kafka.dead_letter_topic"], "is a topic of coordinates; use another, such as \"coord.dlq\"");
-    }
     if config.auth.access_token_ttl > config.auth.refresh_token_ttl {
         reader.reject(
             &["auth.access_token_ttl_s", "auth.refresh_token_ttl_s"],
@@ -57,10 +48,10 @@ fn check_mqtt(config: &Config, reader: &mut Reader) {
     if config.mqtt.password.is_some() && config.mqtt.username.is_none() {
         reader.reject(&["mqtt.password"], "needs mqtt.username as well");
     }
-    if u64::from(config.mqtt.packet_size_max) > config.journal.segment_bytes {
+    if u64::from(config.mqtt.packet_size_max) > config.journal.bytes_max / 16 {
         reader.reject(
-            &["mqtt.packet_size_max", "journal.segment_bytes"],
-            "mqtt.packet_size_max must not be more than journal.segment_bytes: a message must fit into the journal",
+            &["mqtt.packet_size_max", "journal.bytes_max"],
+            "mqtt.packet_size_max must be a sixteenth of journal.bytes_max at most, or a few messages fill the journal",
         );
     }
 }

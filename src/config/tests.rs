@@ -71,10 +71,10 @@ fn a_mode_is_the_default_of_each_backend_and_each_can_be_chosen_alone() {
 
 #[test]
 fn values_are_read_into_their_types() {
-    let text = "[mqtt]\nfilters = [\n  \"a/+\",\n  \"b/#\",\n]\nkeep_alive_s = 30\npacket_size_max = 1_000\n\
+    let text = "[mqtt]\nfilters = [\n  \"a/+/coordX\",\n  \"coordY\",\n]\nkeep_alive_s = 30\npacket_size_max = 1_000\n\
                 [kafka]\nbrokers = [\"a:1\", \"[::1]:2\"]\ncall_timeout_ms = 0x7d0\n[log]\nretention_h = 2\n";
     let config = config_of(text, &[("ORINOCO__STREAM__PUBLIC", "true"), ("ORINOCO__WS__CONNECTIONS_MAX", "20_000")]);
-    assert_eq!(config.mqtt.filters, ["a/+", "b/#"]);
+    assert_eq!(config.mqtt.filters, ["a/+/coordX", "coordY"]);
     assert_eq!(config.mqtt.keep_alive, Duration::from_secs(30));
     assert_eq!(config.mqtt.packet_size_max, 1000);
     assert_eq!(config.kafka.brokers.iter().map(HostPort::to_string).collect::<Vec<_>>(), ["a:1", "[::1]:2"]);
@@ -150,8 +150,8 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("[kafka]\nbrokers = \"a:1\"\n", "orinoco.toml:2: kafka.brokers: is text; write [\"...\", \"...\"]"),
         ("[kafka]\nbrokers = [\"a:1\", \"a:1\"]\n", "orinoco.toml:2: kafka.brokers: \"a:1\" is listed twice"),
         (
-            "[mqtt]\nfilters = [\n\"a\",\n\"b/#/c\"]\n",
-            "orinoco.toml:2: mqtt.filters: \"b/#/c\" is no topic filter; `+` stands for one whole level, `#` for the rest",
+            "[mqtt]\nfilters = [\n\"coordX\",\n\"b/#/c\"]\n",
+            "orinoco.toml:2: mqtt.filters: filter `b/#/c` must end in coordX or coordY, with at most one `+` level, which is the device, and no `#`",
         ),
         ("[redis_ws]\nurl = \"http://h\"\n", "orinoco.toml:2: redis_ws.url: unknown scheme \"http\"; use redis://"),
         (
@@ -172,8 +172,9 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
             "orinoco.toml:2: ws.idle_timeout_s: ws.ping_interval_s must be less than ws.idle_timeout_s, or every quiet socket is closed",
         ),
         (
-            "[kafka]\ndead_letter_topic = \"coordX\"\n",
-            "orinoco.toml:2: kafka.dead_letter_topic: is a topic of coordinates; use another, such as \"coord.dlq\"",
+            "[journal]\nbytes_max = 1048576\n",
+            "orinoco.toml:2: journal.bytes_max: mqtt.packet_size_max must be a sixteenth of journal.bytes_max at most, \
+             or a few messages fill the journal",
         ),
     ] {
         assert_eq!(problems_of(text, &[]), [expected], "{text}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::kind::{Flag, List, Number, OneOf, Url, address, choice, hours, kafka_topic, milliseconds};
+use super::super::kind::{Flag, List, Number, OneOf, Url, address, choice, hours, milliseconds};
 use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
 use super::super::value::{HostPort, Scheme, ServiceUrl};
 use super::Backend;
@@ -21,7 +21,7 @@ choice! {
 }
 
 section! {
-    /// The log of records: topics `coordX`, `coordY` and the dead letters.
+    /// The log of records: topics `coordX`, `coordY` and `coord.dlq`, the dead letters.
     Kafka = "kafka" {
         /// Files of the data directory, or the servers at `kafka.brokers`.
         backend: Backend = "backend", OneOf::new(), OfMode;
@@ -36,8 +36,6 @@ section! {
         /// What happens when records that were next are gone: `earliest` goes on with the first ones left, `halt` waits for
         /// somebody to look. Either raises an alarm.
         on_data_loss: OnDataLoss = "on_data_loss", OneOf::new(), Fixed("earliest");
-        /// The topic of the dead letters.
-        dead_letter_topic: String = "dead_letter_topic", kafka_topic(), Fixed("coord.dlq");
         /// Milliseconds for a call to the servers.
         call_timeout: Duration = "call_timeout_ms", milliseconds(100..=60_000), Fixed("5000");
     }
@@ -90,8 +88,6 @@ section! {
         url: ServiceUrl = "url", Url(POSTGRES), Fixed("postgres://orinoco:orinoco@127.0.0.1:5433/orinoco");
         /// Whether `orinoco serve` applies missing migrations; else it refuses to start on an older schema.
         migrate: bool = "migrate", Flag, Fixed("false");
-        /// Connections at a time; further calls wait for one, within `call_timeout_ms`.
-        pool_max: u32 = "pool_max", Number::new(1..=256), Fixed("8");
         /// Milliseconds for a call to the server.
         call_timeout: Duration = "call_timeout_ms", milliseconds(100..=60_000), Fixed("2000");
     }

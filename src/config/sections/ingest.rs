@@ -62,7 +62,5 @@ section! {
         mode: JournalMode = "mode", OneOf::new(), Fixed("process");
         /// Bytes on disk. At the limit devices get no PUBACK until there is room; nothing is dropped.
         bytes_max: u64 = "bytes_max", Number::new(1_048_576..=1_099_511_627_776), Fixed("1073741824");
-        /// Bytes of one file; space is given back in such pieces.
-        segment_bytes: u64 = "segment_bytes", Number::new(65_536..=1_073_741_824), Fixed("16777216");
     }
 }

@@ -14,7 +14,7 @@ section! {
         /// How browsers and phones reach it: what a QR code points at. Where this is empty: `http://` and `http.listen`.
         public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("http", 80), ("https", 443)])), Fixed("");
         /// Connections at a time; further ones wait in the kernel's queue.
-        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("8192");
+        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("10000");
         /// Bytes of a request's body; a longer one gets 413.
         body_bytes_max: usize = "body_bytes_max", Number::new(1024..=16_777_216), Fixed("65536");
     }

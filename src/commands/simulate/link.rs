@@ -1,0 +1,219 @@
+//! One connection to the broker: MQTT 5.0, QoS 1, a bounded number in flight, and resumption when it breaks.
+//!
+//! A broken connection is resumed as MQTT has it (section 4.4). A broker that kept the session gets what is unacknowledged again from
+//! paho, with DUP. A broker that lost it (CONNACK says so) gets everything again from us, on a client that has nothing queued:
+//! paho forgets what was in flight then, but not what was about to be, and would send that first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use paho_mqtt::{
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, DeliveryToken, Message, MqttVersion,
+    PersistenceType, Properties, PropertyCode, QOS_1,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::fleet::Tally;
+use super::plan::Planned;
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const DISCONNECT_MAX: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long the broker keeps a session without a connection.
+const SESSION_EXPIRY_S: u32 = 120;
+/// Between two attempts to connect again: doubled each time.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+/// Without an acknowledgement for so long, though some are due, it gives up.
+const STALLED_MAX: Duration = Duration::from_secs(60);
+
+/// Where to connect, and as whom.
+#[derive(Debug, Clone)]
+pub(super) struct Broker {
+    pub(super) url: String,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+}
+
+/// A message without its acknowledgement.
+struct InFlight {
+    topic: String,
+    payload: Vec<u8>,
+    /// None: the connection has to be resumed first.
+    token: Option<DeliveryToken>,
+}
+
+pub(super) struct Link {
+    broker: Broker,
+    client_id: String,
+    client: AsyncClient,
+    broken: Arc<Notify>,
+    in_flight: VecDeque<InFlight>,
+    in_flight_max: usize,
+    /// The last acknowledgement, or when there was nothing to wait for.
+    progress: Instant,
+    tally: Arc<Tally>,
+}
+
+impl Link {
+    /// # Errors
+    /// The broker can't be reached or refused us.
+    pub(super) async fn connect(
+        broker: &Broker,
+        number: usize,
+        in_flight_max: usize,
+        tally: Arc<Tally>,
+    ) -> anyhow::Result<Self> {
+        let started = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+        let client_id = format!("simulate-{started:x}-{number}");
+        let broken = Arc::new(Notify::new());
+        let client = client(broker, &client_id, &broken)?;
+        connect(&client, broker, in_flight_max).await.with_context(|| {
+            format!("MQTT broker {} can't be reached; is it running, or `orinoco serve`? (--url, mqtt.url)", broker.url)
+        })?;
+        let in_flight = VecDeque::with_capacity(in_flight_max);
+        let (broker, progress) = (broker.clone(), Instant::now());
+        Ok(Self { broker, client_id, client, broken, in_flight, in_flight_max, progress, tally })
+    }
+
+    /// Publishes until the queue is closed and everything is acknowledged.
+    ///
+    /// # Errors
+    /// The broker refused a message, or there was no progress for `STALLED_MAX`.
+    pub(super) async fn deliver(mut self, mut messages: mpsc::Receiver<Planned>) -> anyhow::Result<()> {
+        let mut is_open = true;
+        while is_open || !self.in_flight.is_empty() {
+            if self.in_flight.is_empty() {
+                self.progress = Instant::now();
+            }
+            let has_room = self.in_flight.len() < self.in_flight_max;
+            let broken = Arc::clone(&self.broken);
+            let front = self.in_flight.front_mut().and_then(|first| first.token.as_mut());
+            tokio::select! {
+                biased;
+                () = broken.notified() => if !self.client.is_connected() { self.resume().await? },
+                acknowledged = wait(front) => self.settle(acknowledged).await?,
+                message = messages.recv(), if is_open && has_room => match message {
+                    Some(message) => self.publish(message).await?,
+                    None => is_open = false,
+                },
+                () = tokio::time::sleep_until(self.progress + STALLED_MAX), if !self.in_flight.is_empty() => self.stalled()?,
+            }
+        }
+        // Everything is acknowledged; how the connection ends matters to nobody.
+        let _ = timeout(DISCONNECT_MAX, self.client.disconnect(None)).await;
+        Ok(())
+    }
+
+    async fn publish(&mut self, message: Planned) -> anyhow::Result<()> {
+        self.tally.count_sent();
+        let token = self.client.try_publish(Message::new(message.topic(), &*message.payload, QOS_1)).ok();
+        let is_out = token.is_some();
+        self.in_flight.push_back(InFlight { topic: message.topic(), payload: message.payload, token });
+        if is_out { Ok(()) } else { self.resume().await }
+    }
+
+    /// The first message's outcome. PUBACKs come in the order of the PUBLISHes (section 4.6), so the first is the next.
+    async fn settle(&mut self, outcome: paho_mqtt::Result<()>) -> anyhow::Result<()> {
+        match outcome {
+            Ok(()) => {
+                self.in_flight.pop_front();
+                self.tally.count_acknowledged();
+                self.progress = Instant::now();
+                Ok(())
+            }
+            Err(paho_mqtt::Error::ReasonCode(code)) => {
+                let topic = self.in_flight.front().map(|first| first.topic.as_str()).unwrap_or_default();
+                bail!("MQTT broker {} refused a message on {topic}: {code}", self.broker.url)
+            }
+            Err(_) => self.resume().await,
+        }
+    }
+
+    fn stalled(&self) -> anyhow::Result<()> {
+        let (due, seconds) = (self.in_flight.len(), STALLED_MAX.as_secs());
+        bail!("MQTT broker {}: no PUBACK for {seconds} s, {due} messages are due", self.broker.url)
+    }
+
+    /// Connects again, and sees to it that everything in flight is on its way again, in order.
+    async fn resume(&mut self) -> anyhow::Result<()> {
+        let mut retry_after = RETRY_AFTER_MIN;
+        while self.try_resume().await.is_err() {
+            if self.progress.elapsed() > STALLED_MAX {
+                self.stalled()?;
+            }
+            sleep(retry_after).await;
+            retry_after = RETRY_AFTER_MAX.min(retry_after * 2);
+        }
+        self.tally.count_reconnection();
+        Ok(())
+    }
+
+    async fn try_resume(&mut self) -> anyhow::Result<()> {
+        let fresh = client(&self.broker, &self.client_id, &self.broken)?;
+        let mut is_kept = connect(&fresh, &self.broker, self.in_flight_max).await?;
+        if is_kept {
+            timeout(DISCONNECT_MAX, fresh.disconnect(None)).await??;
+            is_kept = connect(&self.client, &self.broker, self.in_flight_max).await?;
+        } else {
+            self.client = fresh;
+        }
+        for message in &mut self.in_flight {
+            if !is_kept || message.token.is_none() {
+                let again = Message::new(message.topic.as_str(), message.payload.as_slice(), QOS_1);
+                message.token = Some(self.client.try_publish(again)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The outcome of a message on its way; for ever if there is none.
+async fn wait(token: Option<&mut DeliveryToken>) -> paho_mqtt::Result<()> {
+    match token {
+        Some(token) => token.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Result<AsyncClient> {
+    let options = CreateOptionsBuilder::new()
+        .server_uri(broker.url.replacen("mqtt://", "tcp://", 1))
+        .client_id(client_id)
+        .mqtt_version(MqttVersion::V5)
+        .persistence(PersistenceType::None)
+        .finalize();
+    let client = AsyncClient::new(options).context("the MQTT client can't be made")?;
+    let (lost, ended) = (Arc::clone(broken), Arc::clone(broken));
+    client.set_connection_lost_callback(move |_| lost.notify_one());
+    client.set_disconnected_callback(move |_, _, _| ended.notify_one());
+    Ok(client)
+}
+
+/// Connects; says whether the broker has kept the session.
+async fn connect(client: &AsyncClient, broker: &Broker, in_flight_max: usize) -> anyhow::Result<bool> {
+    let answer = timeout(CONNECT_MAX, client.connect(connect_options(broker, in_flight_max)?)).await??;
+    Ok(answer.connect_response().is_some_and(|response| response.session_present))
+}
+
+fn connect_options(broker: &Broker, in_flight_max: usize) -> anyhow::Result<ConnectOptions> {
+    let mut properties = Properties::new();
+    properties.push_u32(PropertyCode::SessionExpiryInterval, SESSION_EXPIRY_S)?;
+    let mut options = ConnectOptionsBuilder::new_v5();
+    options
+        .clean_start(false)
+        .properties(properties)
+        .keep_alive_interval(KEEP_ALIVE)
+        .connect_timeout(CONNECT_MAX)
+        .max_inflight(i32::try_from(in_flight_max).unwrap_or(i32::MAX));
+    if let Some(username) = &broker.username {
+        options.user_name(username);
+    }
+    if let Some(password) = &broker.password {
+        options.password(password.as_str());
+    }
+    Ok(options.finalize())
+}
