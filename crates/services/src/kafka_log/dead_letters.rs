@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use orinoco_domain::{DeadLetter, HEADER_ID, RawRecord, Timestamp};
 use orinoco_ports::{DeadLetterPage, LogError, StoredDeadLetter};
-use rskafka::{client::partition::PartitionClient, record::RecordAndOffset};
+use rskafka::client::partition::PartitionClient;
 
-use super::{cluster::Cluster, produce::Producer, record::from_kafka};
+use super::{
+    KafkaLogOptions,
+    cluster::{Cluster, Trouble},
+    produce::Producer,
+    record::from_kafka,
+    salvage,
+};
 
 const FETCH_BYTES_MAX: i32 = 4 << 20;
 
@@ -32,64 +38,90 @@ struct Source {
     next: i64,
     end: i64,
     /// Fetched, the next one last.
-    waiting: Vec<RecordAndOffset>,
+    waiting: Vec<(i64, RawRecord)>,
 }
 
-pub(super) async fn page(
-    cluster: &Cluster,
-    producer: &Producer,
-    topic: &str,
-    partitions: u32,
-    cursor: Option<&str>,
-    letters_max: usize,
-) -> Result<DeadLetterPage, LogError> {
-    let cursor = match cursor {
-        None => Cursor(Vec::new()),
-        Some(text) => Cursor::parse(text)
-            .ok_or_else(|| LogError::Misconfigured(format!("`{text}` is not a cursor of the dead letters")))?,
-    };
-    let mut sources = Vec::new();
-    for number in 0..partitions {
-        let (first, end) = producer.bounds(topic, number).await?;
-        // Letters that retention took are passed over; a partition may have been added since the cursor was made.
-        let wanted = cursor.0.get(number as usize).copied().unwrap_or(first);
-        let next = wanted.clamp(first, end);
-        let client = Arc::new(cluster.partition(topic, number).await?);
-        sources.push(Source { number, client, next, end, waiting: Vec::new() });
+/// The dead letters' topic, and the ways to it.
+pub(super) struct DeadLetters<'a> {
+    pub(super) options: &'a KafkaLogOptions,
+    pub(super) cluster: &'a Cluster,
+    pub(super) producer: &'a Producer,
+    pub(super) topic: &'a str,
+    pub(super) partitions: u32,
+}
+
+impl DeadLetters<'_> {
+    pub(super) async fn page(&self, cursor: Option<&str>, letters_max: usize) -> Result<DeadLetterPage, LogError> {
+        let mut sources = self.sources(cursor).await?;
+        let mut letters = Vec::new();
+        while letters.len() < letters_max {
+            let Some(source) = self.oldest(&mut sources).await? else { break };
+            let Some((offset, record)) = sources[source].waiting.pop() else { break };
+            sources[source].next = offset + 1;
+            let place = format!("kafka:{}/{}/{offset}", self.topic, sources[source].number);
+            letters.push(stored(record, &place, position(&sources).text()));
+        }
+        let more = sources.iter().any(|source| source.next < source.end) && letters_max > 0;
+        Ok(DeadLetterPage { letters, next: more.then(|| position(&sources).text()) })
     }
-    let mut letters = Vec::new();
-    while letters.len() < letters_max {
-        let Some(source) = oldest(cluster, &mut sources).await? else { break };
-        let Some(RecordAndOffset { record, offset }) = sources[source].waiting.pop() else { break };
-        sources[source].next = offset + 1;
-        let place = format!("kafka:{topic}/{}/{offset}", sources[source].number);
-        letters.push(stored(from_kafka(record), &place, position(&sources).text()));
+
+    async fn sources(&self, cursor: Option<&str>) -> Result<Vec<Source>, LogError> {
+        let cursor = match cursor {
+            None => Cursor(Vec::new()),
+            Some(text) => Cursor::parse(text)
+                .ok_or_else(|| LogError::Misconfigured(format!("`{text}` is not a cursor of the dead letters")))?,
+        };
+        let mut sources = Vec::new();
+        for number in 0..self.partitions {
+            let (first, end) = self.producer.bounds(self.topic, number).await?;
+            // Letters that retention took are passed over; a partition may have been added since the cursor was made.
+            let wanted = cursor.0.get(number as usize).copied().unwrap_or(first);
+            let next = wanted.clamp(first, end);
+            let client = Arc::new(self.cluster.partition(self.topic, number).await?);
+            sources.push(Source { number, client, next, end, waiting: Vec::new() });
+        }
+        Ok(sources)
     }
-    let more = sources.iter().any(|source| source.next < source.end) && letters_max > 0;
-    Ok(DeadLetterPage { letters, next: more.then(|| position(&sources).text()) })
+
+    /// The partition whose next letter is the oldest.
+    async fn oldest(&self, sources: &mut [Source]) -> Result<Option<usize>, LogError> {
+        for source in sources.iter_mut() {
+            while source.waiting.is_empty() && source.next < source.end {
+                let (records, next) = self.fetch(source).await?;
+                source.waiting = records.into_iter().filter(|(offset, _)| *offset < source.end).rev().collect();
+                if source.waiting.is_empty() {
+                    // Nothing but gaps, or markers, so far.
+                    source.next = next.unwrap_or(source.end).clamp(source.next + 1, source.end);
+                }
+            }
+        }
+        let time = |source: &Source| source.waiting.last().map(|(_, record)| record.timestamp_ms);
+        let waiting = sources.iter().enumerate().filter_map(|(index, source)| Some((time(source)?, index)));
+        Ok(waiting.min().map(|(_, index)| index))
+    }
+
+    /// The next records, and where to go on if that is known.
+    async fn fetch(&self, source: &Source) -> Result<(Vec<(i64, RawRecord)>, Option<i64>), LogError> {
+        let fetching = source.client.fetch_records(source.next, 1..FETCH_BYTES_MAX, 0);
+        match self.cluster.bounded(fetching).await {
+            Ok((records, _)) => {
+                Ok((records.into_iter().map(|found| (found.offset, from_kafka(found.record))).collect(), None))
+            }
+            Err(Trouble::Unreadable(_)) => {
+                let bytes_max = FETCH_BYTES_MAX.unsigned_abs() as usize;
+                let (topic, partition, from) = (self.topic, source.number, source.next);
+                let wanted = salvage::Wanted { topic, partition, from, bytes_max };
+                let salvaged = salvage::fetch(&self.options.brokers, wanted, self.options.call_timeout).await;
+                let salvaged = salvaged.map_err(|error| self.cluster.unavailable(error))?;
+                Ok((salvaged.records, Some(salvaged.next)))
+            }
+            Err(trouble) => Err(self.cluster.error(trouble)),
+        }
+    }
 }
 
 fn position(sources: &[Source]) -> Cursor {
     Cursor(sources.iter().map(|source| source.next).collect())
-}
-
-/// The partition whose next letter is the oldest.
-async fn oldest(cluster: &Cluster, sources: &mut [Source]) -> Result<Option<usize>, LogError> {
-    for source in sources.iter_mut() {
-        while source.waiting.is_empty() && source.next < source.end {
-            let fetching = source.client.fetch_records(source.next, 1..FETCH_BYTES_MAX, 0);
-            let (records, _) = cluster.bounded(fetching).await.map_err(|trouble| cluster.error(trouble))?;
-            source.waiting = records.into_iter().filter(|record| record.offset < source.end).collect();
-            source.waiting.reverse();
-            if source.waiting.is_empty() {
-                // Nothing but gaps up to the end.
-                source.next = source.end;
-            }
-        }
-    }
-    let time = |source: &Source| source.waiting.last().map(|next| next.record.timestamp);
-    let waiting = sources.iter().enumerate().filter_map(|(index, source)| Some((time(source)?, index)));
-    Ok(waiting.min().map(|(_, index)| index))
 }
 
 /// A record that is no letter (somebody else wrote it) is shown as one.

@@ -9,6 +9,7 @@ mod fetch;
 mod merge;
 mod produce;
 mod record;
+mod salvage;
 mod topics;
 
 use std::{
@@ -19,10 +20,11 @@ use std::{
 
 use async_trait::async_trait;
 use orinoco_domain::{Axis, Position, RawRecord};
-use orinoco_ports::{BackendInfo, DeadLetterPage, Fetched, LogError, RecordLog};
+use orinoco_ports::{BackendInfo, DeadLetterPage, Fetched, FetchedRecord, LogError, RecordLog};
 
 use self::{
     cluster::{Cluster, Trouble},
+    dead_letters::DeadLetters,
     fetch::{FetchTrouble, Reader},
     produce::Producer,
 };
@@ -163,6 +165,27 @@ impl KafkaLog {
         Ok(Reader::new(x, y, end, self.options.call_timeout))
     }
 
+    /// Reads one axis past what rskafka fails on.
+    async fn salvage(
+        &self,
+        partition: u32,
+        axis: Axis,
+        from: Position,
+        bytes_max: usize,
+        reason: &str,
+    ) -> Result<Fetched, LogError> {
+        let (topic, offset) = (self.topic(axis), from.of(axis));
+        tracing::debug!(topic, partition, offset, reason, "reading records in our own way");
+        let wanted = salvage::Wanted { topic, partition, from: offset, bytes_max };
+        let salvaged = salvage::fetch(&self.options.brokers, wanted, self.options.call_timeout).await;
+        let salvaged = salvaged.map_err(|error| self.fetching.unavailable(error))?;
+        let (mut next, mut end) = (from, from);
+        next.set(axis, salvaged.next);
+        end.set(axis, salvaged.high_watermark.max(salvaged.next));
+        let record = |(offset, record)| FetchedRecord { axis, offset, record };
+        Ok(Fetched { records: salvaged.records.into_iter().map(record).collect(), next, end })
+    }
+
     async fn fetch_failed(&self, partition: u32, from: Position, failed: FetchTrouble) -> LogError {
         let FetchTrouble { axis, trouble } = failed;
         let topic = self.topic(axis);
@@ -173,10 +196,6 @@ impl KafkaLog {
                 }
                 Err(error) => error,
             },
-            Trouble::Unreadable(reason) => LogError::Misconfigured(format!(
-                "{topic}/{partition}: what begins at offset {} can't be read: {reason}",
-                from.of(axis)
-            )),
             trouble => {
                 self.fetching.forget().await;
                 self.fetching.error(trouble)
@@ -234,6 +253,11 @@ impl RecordLog for KafkaLog {
                 self.readers.give_back(partition, reader);
                 Ok(fetched)
             }
+            Err(FetchTrouble { axis, trouble: Trouble::Unreadable(reason) }) => {
+                let salvaged = self.salvage(partition, axis, from, bytes_max, &reason).await;
+                self.readers.give_back(partition, reader);
+                salvaged
+            }
             // The reader goes, with its connections.
             Err(failed) => Err(self.fetch_failed(partition, from, failed).await),
         }
@@ -245,8 +269,14 @@ impl RecordLog for KafkaLog {
 
     async fn dead_letters(&self, cursor: Option<&str>, letters_max: usize) -> Result<DeadLetterPage, LogError> {
         let partitions = self.dead_partitions().await?;
-        let page =
-            dead_letters::page(&self.fetching, &self.producer, &self.topic_dead, partitions, cursor, letters_max).await;
+        let letters = DeadLetters {
+            options: &self.options,
+            cluster: &self.fetching,
+            producer: &self.producer,
+            topic: &self.topic_dead,
+            partitions,
+        };
+        let page = letters.page(cursor, letters_max).await;
         if page.is_err() {
             self.fetching.forget().await;
         }

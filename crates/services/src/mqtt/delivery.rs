@@ -108,6 +108,8 @@ impl Delivery {
     }
 
     /// Nothing leaves by this connection any more.
+    // Sleeps on paho's thread, not on one of the runtime.
+    #[allow(clippy::disallowed_methods)]
     fn cut_off(&self, reason: &str) {
         self.ended.store(true, Ordering::Release);
         if self.sockets().is_empty() {

@@ -88,11 +88,19 @@ pub(super) fn reset(parts: Vec<Value>) -> Result<Fenceable<()>, Unreadable> {
     Ok(if kind == "fenced" { Fenceable::Fenced(answer.next("fence")?) } else { Fenceable::Answer(()) })
 }
 
-/// Epoch, next HSCAN cursor, devices with their latest values as stored.
-pub(super) fn scanned(parts: Vec<Value>) -> Result<(Arc<str>, String, Vec<[String; 2]>), Unreadable> {
+/// A step of a scan.
+pub(super) struct Scanned {
+    pub(super) epoch: Arc<str>,
+    /// Of HSCAN; `0` at the end.
+    pub(super) cursor: String,
+    /// Devices with their latest values as stored.
+    pub(super) pairs: Vec<[String; 2]>,
+}
+
+pub(super) fn scanned(parts: Vec<Value>) -> Result<Scanned, Unreadable> {
     let mut answer = Answer::new(parts);
     let epoch: String = answer.next("epoch")?;
-    Ok((epoch.into(), answer.next("cursor")?, answer.pairs("latest values")?))
+    Ok(Scanned { epoch: epoch.into(), cursor: answer.next("cursor")?, pairs: answer.pairs("latest values")? })
 }
 
 pub(super) fn history(name: &DeviceId, after: u64, parts: Vec<Value>) -> Result<HistoryPage, Unreadable> {

@@ -35,7 +35,12 @@ use orinoco_ports::{
 };
 use redis::{Client, Cmd, Value};
 
-use self::{connection::Server, decode::Fenceable, encode::Encoded, subscription::RedisSubscription};
+use self::{
+    connection::Server,
+    decode::{Fenceable, Scanned},
+    encode::Encoded,
+    subscription::RedisSubscription,
+};
 
 /// Frames of one history page, devices of one snapshot page: what is asked beyond comes with the next page.
 const PAGE_MAX: usize = 100_000;
@@ -247,7 +252,8 @@ impl CoordinateStore for RedisStore {
             command.arg(2).arg(&keys.state).arg(&keys.latest).arg(&candidate).arg(scan).arg(entries_max).arg(&now);
         };
         let parts: Vec<Value> = self.server.invoke(&scripts::SNAPSHOT, build, (8, 256)).await?;
-        let (epoch, scan, mut pairs) = decode::scanned(parts).map_err(|error| self.server.corrupt(error))?;
+        let Scanned { epoch, cursor: scan, mut pairs } =
+            decode::scanned(parts).map_err(|error| self.server.corrupt(error))?;
         // HSCAN returns a little more than it was asked for now and then: by name, with the next page.
         let excess = pairs.split_off(pairs.len().min(entries_max));
         left_over.extend(excess.iter().map(|[device, _]| device.as_str()));

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod device;
+mod kafka_log;
 mod mqtt;
 mod postgres;
 mod redis_store;
