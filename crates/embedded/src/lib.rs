@@ -3,7 +3,9 @@
 //! - [`broker`]: the MQTT broker inside the process
 //! - [`data_dir`]: the directory, and the lock on it
 //! - [`journal`]: what was acknowledged to devices and not yet by the log
+//! - [`leases`]: who owns what, where there is one owner
 //! - [`log`]: records of both axes, and dead letters
+//! - [`store`]: latest values, history, publication
 //!
 //! What is written survives kill -9. A power cut may take the last moments (in mode `power` nothing that was acknowledged), never the
 //! consistency; each room's docs say how.
@@ -13,6 +15,8 @@ mod codec;
 pub mod data_dir;
 mod files;
 pub mod journal;
+pub mod leases;
 pub mod log;
 mod power;
 mod segment;
+pub mod store;

@@ -3,8 +3,12 @@
 
 #[path = "conformance/journal.rs"]
 mod journal;
+#[path = "conformance/leases.rs"]
+mod leases;
 #[path = "conformance/log.rs"]
 mod log;
+#[path = "conformance/store.rs"]
+mod store;
 
 use std::{fs, path::Path};
 
