@@ -43,6 +43,8 @@ pub enum DataLossPolicy {
 /// All that can happen to a [`KafkaConsumer`].
 #[derive(Debug, Clone, Copy)]
 pub enum KafkaConsumerMessage {
+    /// Up: ask who owns the partition.
+    Started,
     /// The epoch of the partition's lease, or that it is somebody else's. Repeated.
     Lease(Option<u64>),
     /// The writer started anew: what it had taken may be lost, ask it where to go on.
@@ -54,6 +56,7 @@ pub enum KafkaConsumerMessage {
 impl Message for KafkaConsumerMessage {
     fn kind(&self) -> &'static str {
         match self {
+            Self::Started => "started",
             Self::Lease(_) => "lease",
             Self::WriterStarted => "writer started",
             Self::Poll => "poll",
@@ -87,6 +90,8 @@ pub struct KafkaConsumerState {
     sorted: Option<SortedBatch>,
     /// A `Poll` is on its way.
     polling: bool,
+    /// Something came of a fetch since the position was asked for.
+    has_fetched: bool,
     lag: metrics::Gauge,
 }
 
@@ -120,8 +125,7 @@ impl Actor for KafkaConsumer {
         arguments: KafkaConsumerArguments,
     ) -> Result<KafkaConsumerState, Failure> {
         let partition = context.instance();
-        // Down: it tells all when it starts.
-        let _ = arguments.leases.one().try_send(LeaseKeeperMessage::Tell);
+        context.send_after(Duration::ZERO, KafkaConsumerMessage::Started);
         Ok(KafkaConsumerState {
             partition,
             component: format!("consumer/{partition}"),
@@ -136,6 +140,7 @@ impl Actor for KafkaConsumer {
             position: None,
             sorted: None,
             polling: false,
+            has_fetched: false,
             lag: metrics::gauge!("orinoco_consumer_lag_records", "partition" => partition.to_string()),
             arguments,
         })
@@ -148,6 +153,10 @@ impl Actor for KafkaConsumer {
         state: &mut KafkaConsumerState,
     ) -> Result<(), Failure> {
         match message {
+            KafkaConsumerMessage::Started => {
+                // Down: it tells all when it starts.
+                let _ = state.arguments.leases.one().try_send(LeaseKeeperMessage::Tell);
+            }
             KafkaConsumerMessage::Lease(epoch) => state.lease(epoch, context),
             KafkaConsumerMessage::WriterStarted => state.forget(),
             KafkaConsumerMessage::Poll => state.poll(context).await,
@@ -182,6 +191,7 @@ impl KafkaConsumerState {
     fn forget(&mut self) {
         self.position = None;
         self.sorted = None;
+        self.has_fetched = false;
     }
 
     async fn poll(&mut self, context: &Context<KafkaConsumerMessage>) {
@@ -210,7 +220,9 @@ impl KafkaConsumerState {
         };
         let sorted = self.sorted.take();
         let from = sorted.as_ref().map_or(position, |batch| batch.to);
-        let fetch = self.arguments.log.fetch(self.partition, from, FETCH_BYTES_MAX, FETCH_WAIT_MAX);
+        // The first look tells at once how far behind we are.
+        let wait_max = if self.has_fetched { FETCH_WAIT_MAX } else { Duration::ZERO };
+        let fetch = self.arguments.log.fetch(self.partition, from, FETCH_BYTES_MAX, wait_max);
         let (applied, fetched) = tokio::join!(self.apply(sorted), fetch);
         applied?;
         self.position = Some(from);
@@ -245,6 +257,7 @@ impl KafkaConsumerState {
     }
 
     async fn sort(&mut self, from: Position, fetched: Fetched) -> Result<(), Trouble> {
+        self.has_fetched = true;
         let behind = fetched.next.lag_behind(&fetched.end);
         self.lag.set(behind as f64);
         if behind > (fetched.records.len() as u64).max(1_000) {

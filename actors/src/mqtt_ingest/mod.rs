@@ -32,6 +32,8 @@ const IN_FLIGHT_MAX: usize = 2;
 /// All that can happen to an [`MqttIngest`].
 #[derive(Debug)]
 pub enum MqttIngestMessage {
+    /// Up: ask who ingests.
+    Started,
     /// The epoch of the ingest lease, or that it is somebody else's. Repeated.
     Lease(Option<u64>),
     /// Time to connect (again).
@@ -49,6 +51,7 @@ pub enum MqttIngestMessage {
 impl Message for MqttIngestMessage {
     fn kind(&self) -> &'static str {
         match self {
+            Self::Started => "started",
             Self::Lease(_) => "lease",
             Self::Connect => "connect",
             Self::Lost { .. } => "lost",
@@ -128,8 +131,7 @@ impl Actor for MqttIngest {
         context: &Context<MqttIngestMessage>,
         arguments: MqttIngestArguments,
     ) -> Result<MqttIngestState, Failure> {
-        // Down: it tells all when it starts.
-        let _ = arguments.leases.one().try_send(LeaseKeeperMessage::Tell);
+        context.send_after(Duration::ZERO, MqttIngestMessage::Started);
         let committed = arguments.journal.committed();
         if arguments.journal.depth().full {
             arguments.health.down(MqttIngest::JOURNAL_COMPONENT, "journal.bytes_max is reached");
@@ -161,6 +163,10 @@ impl Actor for MqttIngest {
         state: &mut MqttIngestState,
     ) -> Result<(), Failure> {
         match message {
+            MqttIngestMessage::Started => {
+                // Down: it tells all when it starts.
+                let _ = state.arguments.leases.one().try_send(LeaseKeeperMessage::Tell);
+            }
             MqttIngestMessage::Lease(epoch) => state.lease(epoch, context),
             MqttIngestMessage::Connect => state.connect(context).await,
             MqttIngestMessage::Lost { connection, error } => state.lost(connection, &error, context),
