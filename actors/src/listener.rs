@@ -43,7 +43,10 @@ pub struct ListenerState {
 
 impl Drop for ListenerState {
     fn drop(&mut self) {
-        self.health.down(self.component, "not listening");
+        // After an orderly stop nobody expects it to listen.
+        if self.drain.is_some() {
+            self.health.down(self.component, "not listening");
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use clap::Args;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use orinoco_actors::{DeviceCensus, Health};
+use orinoco_ports::ServerError;
 use orinoco_supervision::{Exit, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::check;
 use crate::{
-    config::Loaded,
+    config::{Backend, Config, Loaded},
     control::TreeSlot,
     wiring::{Adapters, Cast, Gauges, Partitions},
     ws::WsConnections,
@@ -41,6 +42,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         loaded.config.stream.public = true;
     }
     let config = Arc::new(loaded.config);
+    check_ports(&config).await?;
     let adapters = Arc::new(Adapters::open(&config).await?);
     let health = Health::default();
     let slot = TreeSlot::default();
@@ -79,6 +81,18 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// A port that is taken is told at once, in one line, instead of by a tree that tries again and gives up. The listeners bind for good.
+async fn check_ports(config: &Config) -> anyhow::Result<()> {
+    let broker = (config.mqtt.backend == Backend::Embedded).then_some(("mqtt.listen", &config.mqtt.listen));
+    let listeners = [("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
+    for (key, listen) in listeners.into_iter().chain(broker) {
+        let address = listen.to_string();
+        let bound = tokio::net::TcpListener::bind(&address).await;
+        bound.map(drop).map_err(|source| ServerError::Bind { key, address, source })?;
+    }
+    Ok(())
 }
 
 async fn stop(tree: &Tree, connections: &WsConnections) -> anyhow::Result<ExitCode> {

@@ -29,6 +29,8 @@ pub enum KafkaProducerMessage {
     Aside { aside: Aside, reply: Reply<Result<(), String>> },
     /// Try again what waits.
     Retry,
+    /// Up: is the log there? Repeated until it is, or until something is produced.
+    Probe,
 }
 
 impl Message for KafkaProducerMessage {
@@ -37,6 +39,7 @@ impl Message for KafkaProducerMessage {
             Self::Journal { .. } => "journal",
             Self::Aside { .. } => "aside",
             Self::Retry => "retry",
+            Self::Probe => "probe",
         }
     }
 }
@@ -61,6 +64,8 @@ pub struct KafkaProducerArguments {
 
 pub struct KafkaProducerState {
     arguments: KafkaProducerArguments,
+    /// The log has answered since the start.
+    is_known: bool,
     waiting: VecDeque<(u64, Work)>,
     /// A `Retry` is on its way.
     retrying: bool,
@@ -83,13 +88,15 @@ impl Actor for KafkaProducer {
 
     async fn pre_start(
         &self,
-        _context: &Context<KafkaProducerMessage>,
+        context: &Context<KafkaProducerMessage>,
         arguments: KafkaProducerArguments,
     ) -> Result<KafkaProducerState, Failure> {
         // What a former incarnation had taken is lost with it: the ingest sends it again from the journal. Down: it sends all when it starts.
         let _ = arguments.ingest.one().try_send(MqttIngestMessage::ProducerStarted);
+        context.send_after(Duration::ZERO, KafkaProducerMessage::Probe);
         Ok(KafkaProducerState {
             arguments,
+            is_known: false,
             waiting: VecDeque::new(),
             retrying: false,
             produced: metrics::counter!("orinoco_records_produced_total"),
@@ -110,12 +117,32 @@ impl Actor for KafkaProducer {
                 state.retrying = false;
                 state.work_off(context).await;
             }
+            KafkaProducerMessage::Probe => state.probe(context).await,
         }
         Ok(())
     }
 }
 
 impl KafkaProducerState {
+    async fn probe(&mut self, context: &Context<KafkaProducerMessage>) {
+        if self.is_known {
+            return;
+        }
+        let asked = tokio::time::timeout(PRODUCE_TIMEOUT, self.arguments.log.partitions()).await;
+        match asked.unwrap_or_else(|_| Err(no_answer())) {
+            Ok(_) => self.answered(),
+            Err(error) => {
+                self.arguments.health.down(KafkaProducer::COMPONENT, error);
+                context.send_after(RETRY_AFTER, KafkaProducerMessage::Probe);
+            }
+        }
+    }
+
+    fn answered(&mut self) {
+        self.is_known = true;
+        self.arguments.health.up(KafkaProducer::COMPONENT);
+    }
+
     async fn journal(&mut self, batch: JournalBatch, context: &Context<KafkaProducerMessage>) {
         let through = batch.through;
         let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions);
@@ -130,10 +157,10 @@ impl KafkaProducerState {
             let through = *through;
             match attempt(&self.arguments, work).await {
                 Ok(()) => {
-                    self.arguments.health.up(KafkaProducer::COMPONENT);
                     self.produced.increment(work.records());
                     self.dead_lettered.increment(work.dead_letters());
                     self.waiting.pop_front();
+                    self.answered();
                     // Down: it begins again with what is not committed, and we repeat ourselves.
                     let _ = self.arguments.ingest.one().send(MqttIngestMessage::Produced { through }).await;
                 }
