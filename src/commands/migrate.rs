@@ -56,4 +56,23 @@ mod tests {
         assert_eq!(outcome.unwrap(), ExitCode::SUCCESS);
         assert!(captured.text().starts_with("nothing to do"), "{}", captured.text());
     }
+
+    #[tokio::test]
+    async fn an_empty_database_is_brought_up_and_a_second_run_has_nothing_to_do() {
+        let database = orinoco_testkit::Postgres::shared().await.unwrap().fresh_database().await.unwrap();
+        let environment = [("ORINOCO__MODE", "services"), ("ORINOCO__POSTGRES__URL", database.url())];
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        let flags = crate::config::Flags::default();
+        let loaded = crate::config::load_from(&flags, environment, std::path::Path::new("no/such/file")).unwrap();
+        let needed = orinoco_services::schema_version_needed();
+        for from in [serde_json::Value::Null, needed.into()] {
+            let captured = Captured::default();
+            run(&MigrateArgs { json: true }, &loaded.config, &mut captured.output()).await.unwrap();
+            let value: serde_json::Value = serde_json::from_str(&captured.text()).unwrap();
+            assert_eq!(value, json!({ "from": from, "to": needed }));
+        }
+        let captured = Captured::default();
+        run(&MigrateArgs { json: false }, &loaded.config, &mut captured.output()).await.unwrap();
+        assert!(captured.text().ends_with(&format!("schema {needed} already, nothing to do\n")), "{}", captured.text());
+    }
 }

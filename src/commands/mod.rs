@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use orinoco_supervision::{PlanError, TreeError};
 
-use crate::config::{self, ConfigError, Flags, Loaded, Telemetry};
+use crate::config::{self, Config, ConfigError, Flags, Loaded, Telemetry};
 use crate::{telemetry, wiring};
 
 pub use output::{Output, OutputClosed};
@@ -62,6 +62,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Brings the database to the schema that this program needs.
     Migrate(migrate::MigrateArgs),
+    /// Publishes as devices do: a recording, or made-up tracks.
+    Simulate(simulate::SimulateArgs),
     /// Shows the live actor tree of a running daemon.
     Tree(tree::TreeArgs),
     /// Dead letters: what could not be understood.
@@ -102,12 +104,37 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let output = &mut Output::stdout();
     match command {
-        Command::Serve(args) => serve::run(&args, loaded).await,
+        Command::Serve(args) => {
+            raise_descriptor_limit(&loaded.config);
+            serve::run(&args, loaded).await
+        }
         Command::Check(args) => check::run(&args, &loaded, output),
         Command::Doctor(args) => doctor::run(&args, &loaded, wiring::probes(&loaded.config)?, output).await,
         Command::Migrate(args) => migrate::run(&args, &loaded.config, output).await,
         Command::Dlq(args) => dlq::run(&args, &loaded.config, wiring::dead_letters(&loaded.config), output).await,
+        Command::Simulate(args) => simulate::run(&args, simulate_defaults(&loaded.config), output).await,
         Command::Tree(args) => tree::run(&args, &loaded.config, output).await,
+    }
+}
+
+/// The usual limit of 1024 would be full with a thousand sockets.
+fn raise_descriptor_limit(config: &Config) {
+    let (limit, needed) = (descriptors::raise(), descriptors::needed(config));
+    if limit < needed {
+        tracing::warn!(
+            limit,
+            needed,
+            "fewer file descriptors than clients are configured; raise the limit (ulimit -Hn)"
+        );
+    }
+}
+
+/// The broker that devices publish to.
+fn simulate_defaults(config: &Config) -> simulate::SimulateDefaults {
+    simulate::SimulateDefaults {
+        url: config.mqtt_url(),
+        username: config.mqtt.username.clone(),
+        password: config.mqtt.password.as_ref().map(|password| password.expose().to_owned()),
     }
 }
 
@@ -148,5 +175,17 @@ mod tests {
             assert_eq!(Cli::try_parse_from(arguments).unwrap().global.mode.as_deref(), Some("services"));
         }
         assert!(Cli::try_parse_from(["orinoco", "check", "--mode", "both"]).is_err());
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_the_configuration_or_something_else_is_wrong() {
+        let flags = Flags { config: Some("no/such/file".into()), ..Flags::default() };
+        let configuration = config::load_from(&flags, [], std::path::Path::new("no/such/file")).unwrap_err();
+        let plan = || orinoco_supervision::Plan::parse("colour = 1", "tree.toml").unwrap_err();
+        for error in [configuration.into(), plan().into(), TreeError::Plan(plan()).into()] {
+            assert_eq!(report(&error), ExitCode::from(64), "{error}");
+        }
+        assert_eq!(report(&anyhow::anyhow!("away")), ExitCode::FAILURE);
+        assert_eq!(report(&OutputClosed.into()), ExitCode::SUCCESS);
     }
 }

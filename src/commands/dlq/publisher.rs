@@ -70,3 +70,52 @@ impl Publish for Publisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use orinoco_testkit::{Mosquitto, free_port, unique_name};
+
+    use super::*;
+    use crate::config::{Flags, load_from};
+
+    fn config(url: &str) -> Config {
+        let environment = [("ORINOCO__MQTT__URL", url), ("ORINOCO__MODE", "services")];
+        let environment = environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        load_from(&Flags::default(), environment, Path::new("no/such/file")).unwrap().config
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_payload_reaches_a_real_broker_as_it_is() {
+        let broker = Mosquitto::shared().await.unwrap();
+        let topic = unique_name("replayed");
+        let options = CreateOptionsBuilder::new()
+            .server_uri(broker.url().replacen("mqtt://", "tcp://", 1))
+            .client_id("")
+            .persistence(PersistenceType::None)
+            .finalize();
+        let mut subscriber = AsyncClient::new(options).unwrap();
+        let messages = subscriber.get_stream(8);
+        subscriber.connect(ConnectOptionsBuilder::new_v5().clean_start(true).finalize()).await.unwrap();
+        subscriber.subscribe(&topic, QOS_1).await.unwrap();
+        let publisher = Publisher::connect(&config(broker.url())).await.unwrap();
+        let payload: Vec<u8> = (0..=255).collect();
+        publisher.publish(&topic, payload.clone()).await.unwrap();
+        let message = timeout(PUBACK_MAX, messages.recv()).await.unwrap().unwrap().unwrap();
+        assert_eq!(
+            (message.topic(), message.payload(), message.qos()),
+            (topic.as_str(), payload.as_slice(), paho_mqtt::QoS::AtLeastOnce)
+        );
+        publisher.disconnect().await;
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_is_named() {
+        let url = format!("mqtt://127.0.0.1:{}", free_port().unwrap());
+        let error = Publisher::connect(&config(&url)).await.err().unwrap().to_string();
+        assert!(error.contains(&url) && error.contains("mqtt.url"), "{error}");
+    }
+}

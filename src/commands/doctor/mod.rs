@@ -61,10 +61,12 @@ pub async fn run(
     }
     let wrong = findings.iter().filter(|finding| finding.state() == State::Wrong).count();
     if !args.json {
-        output.line(match wrong {
-            0 => "all is well".to_owned(),
-            1 => "1 thing is wrong".to_owned(),
-            count => format!("{count} things are wrong"),
+        let advised = findings.iter().any(|finding| finding.state() == State::Advice);
+        output.line(match (wrong, advised) {
+            (0, false) => "all is well".to_owned(),
+            (0, true) => "it works; there is advice".to_owned(),
+            (1, _) => "1 thing is wrong".to_owned(),
+            (count, _) => format!("{count} things are wrong"),
         })?;
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -135,7 +137,8 @@ mod tests {
         let (code, text) = doctor(false, vec![probe("redis_ws", well())]).await;
         assert_eq!(code, ExitCode::SUCCESS, "{text}");
         assert!(text.contains("Redis 7.2, "), "{text}");
-        assert!(text.ends_with("all is well\n"), "{text}");
+        // The limit of open files is this machine's.
+        assert!(text.ends_with("all is well\n") || text.ends_with("it works; there is advice\n"), "{text}");
     }
 
     #[tokio::test]

@@ -114,11 +114,8 @@ fn row(node: &Node, depth: usize) -> Row {
         Some(ms) => format!("{} in {}", node.status, age(ms)),
         None => node.status.clone(),
     };
-    let mailbox = match (&node.mailbox, &node.pool) {
-        (Some(mailbox), _) => format!("{}/{}", mailbox.depth, mailbox.capacity),
-        (None, Some(pool)) => format!("{}/{}", pool.live, pool.max_children),
-        (None, None) => String::new(),
-    };
+    let mailbox =
+        node.mailbox.as_ref().map(|mailbox| format!("{}/{}", mailbox.depth, mailbox.capacity)).unwrap_or_default();
     let handled = match (&node.mailbox, &node.timing) {
         (Some(mailbox), _) => mailbox.handled.to_string(),
         (None, Some(timing)) => timing.handling.count.to_string(),
@@ -149,7 +146,10 @@ fn note(node: &Node) -> String {
         notes.push(strategy.clone());
     }
     if let Some(pool) = &node.pool {
-        notes.push(format!("{} started, {} restarted, {} given up", pool.started, pool.restarted, pool.given_up));
+        notes.push(format!(
+            "{} of {} live, {} started, {} restarted, {} given up",
+            pool.live, pool.max_children, pool.started, pool.restarted, pool.given_up
+        ));
     }
     if let Some(mailbox) = &node.mailbox {
         if mailbox.rejected + mailbox.dropped > 0 {
@@ -228,7 +228,7 @@ mod tests {
             "actor       status             restarts  mailbox  handled  p99 wait  p99 work",
             "root        running                   0                                        one_for_one",
             "  writer.0  restarting in 1 s         3     7/64    12345    900 us    2.3 ms  0 rejected, 2 dropped; in batch for 4 s; failed 2 min ago: Redis is away",
-            "  sockets   running                   0     2/10                               simple_one_for_one; 5 started, 0 restarted, 1 given up",
+            "  sockets   running                   0                                        simple_one_for_one; 2 of 10 live, 5 started, 0 restarted, 1 given up",
             "4 actors\n",
         ];
         assert_eq!(view.render(), expected.join("\n"));
