@@ -116,11 +116,11 @@ pub(super) fn history(name: &DeviceId, after: u64, parts: Vec<Value>) -> Result<
     Ok(HistoryPage { epoch: epoch.into(), frames, first, head })
 }
 
-/// `head TAB offset TAB JSON`; offset 0 where there is no latest value yet.
+/// `head TAB bound TAB offset TAB JSON`; offset 0 where there is no latest value yet.
 pub(super) fn latest(name: &DeviceId, stored: &str) -> Result<Option<SnapshotEntry>, Unreadable> {
     let parts = |text: &str| {
-        let (head, rest) = text.split_once('\t')?;
-        let (offset, json) = rest.split_once('\t')?;
+        let mut fields = text.splitn(4, '\t');
+        let (head, _bound, offset, json) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         Some((head.parse().ok()?, offset.parse().ok()?, json.into()))
     };
     let (head, offset, json): (u64, u64, Arc<str>) =

@@ -50,12 +50,14 @@ impl<'a> Encoded<'a> {
             .map_err(|error| StoreError::Corrupt { place: format!("state of {device}"), reason: error.to_string() })?;
         self.devices.push((device, state));
         let Some(last) = update.frames.last() else { return Ok(()) };
-        let head = last.frame.offset;
+        let (head, history_max) = (last.frame.offset, self.batch.history_max);
         match update.latest() {
-            Some(latest) => self.latest.push((device, format!("{head}\t{}\t{}", latest.offset, latest.json))),
+            Some(latest) => {
+                self.latest.push((device, format!("{head}\t{history_max}\t{}\t{}", latest.offset, latest.json)))
+            }
             None => self.late.push((device, head)),
         }
-        let kept_from = update.frames.len().saturating_sub(self.batch.history_max);
+        let kept_from = update.frames.len().saturating_sub(history_max);
         self.histories.push((device, &update.frames[kept_from..]));
         Ok(())
     }
@@ -81,7 +83,7 @@ impl<'a> Encoded<'a> {
         }
         command.arg(batch.fence).arg(batch.revision).arg(batch.from.x).arg(batch.from.y).arg(self.epoch);
         command.arg(batch.revision + 1).arg(batch.to.x).arg(batch.to.y).arg(batch.history_max);
-        command.arg(&keys.channel).arg(&self.publication);
+        command.arg(&keys.history_prefix).arg(&keys.channel).arg(&self.publication);
         for entries in [batch.marks.len(), self.devices.len(), self.latest.len(), self.late.len()] {
             command.arg(2 * entries);
         }

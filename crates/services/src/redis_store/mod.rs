@@ -2,11 +2,11 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `PREFIX:{P}:state` | hash: `fence`, `revision`, `x`, `y` (next offsets of the log), `epoch` |
+//! | `PREFIX:{P}:state` | hash: `fence`, `revision`, `x`, `y` (next offsets of the log), `epoch`, `history_max` (of the last batch) |
 //! | `PREFIX:{P}:marks` | hash: highest sequence applied, by mark key |
 //! | `PREFIX:{P}:device` | hash: state of the pairing (JSON), by device |
-//! | `PREFIX:{P}:latest` | hash: `head TAB offset TAB JSON`, by device; offset 0 and no JSON while there is no latest value |
-//! | `PREFIX:{P}:history:DEVICE` | list of frames (JSON), oldest first, contiguous offsets up to the head |
+//! | `PREFIX:{P}:latest` | hash: `head TAB bound TAB offset TAB JSON`, by device; offset 0 and no JSON while there is no latest value |
+//! | `PREFIX:{P}:history:DEVICE` | list of frames (JSON), oldest first, contiguous offsets up to the head; only the last `bound` count |
 //! | `PREFIX:{P}:stream` | channel, one message a batch: the epoch, then a line a frame |
 //!
 //! Invariants: whatever changes a partition is one Lua script that checks before it writes. A batch that was made for another stream

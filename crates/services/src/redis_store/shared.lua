@@ -14,3 +14,12 @@ local function epoch_of(state, candidate)
   end
   return epoch
 end
+
+-- Leaves the last count entries of a list.
+local function cut(list, count)
+  if count == 0 then
+    redis.call('DEL', list)
+  else
+    redis.call('LTRIM', list, -count, -1)
+  end
+end

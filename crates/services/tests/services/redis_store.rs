@@ -197,8 +197,26 @@ async fn a_key_of_a_foreign_type_fails_the_batch_before_anything_is_written() {
             redis.address().command(0, &["RENAME", "aside", key]).await.unwrap();
         }
         assert_eq!(store.load(0, 1).await.unwrap(), before);
+        let history = store.history(0, &device("a"), 0, 10).await.unwrap();
+        assert_eq!((history.frames.len(), history.head), (1, 1), "what was appended before the failure is taken off");
+        let length = redis.address().command(0, &["LLEN", "orinoco:{0}:history:a"]).await.unwrap();
+        assert_eq!(length, ":1");
     }
     apply_one(&store, &["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn a_list_of_history_stays_near_its_bound() {
+    let (redis, store) = own_server().await;
+    let mut longest = 0;
+    for _ in 0..HISTORY_MAX * 3 {
+        apply_one(&store, &["a"]).await;
+        let length = redis.address().command(0, &["LLEN", "orinoco:{0}:history:a"]).await.unwrap();
+        longest = longest.max(length.trim_start_matches(':').parse::<usize>().unwrap());
+    }
+    assert!(longest <= HISTORY_MAX + HISTORY_MAX / 8 && longest > HISTORY_MAX, "{longest}");
+    let state = store.load(0, 1).await.unwrap();
+    assert_whole(&store, &state, &["a"]).await;
 }
 
 #[tokio::test]
