@@ -1,18 +1,20 @@
 //! The coordinate store as an SQLite file: positions, marks, device states, latest values, bounded history; and publication in memory.
 //!
-//! All SQL runs in two threads of its own, behind bounded queues: one writes, one reads history. Latest values are held in memory too,
-//! so that a snapshot asks nobody.
+//! All SQL runs in two threads of its own, behind bounded queues: one writes, one reads older history. A batch is appended as one row;
+//! what many batches did to a device goes to its place in the tables later, at once (see `fold`). Until then it is in memory too, with
+//! the latest values, so that a snapshot or a short resume asks nobody.
 //!
 //! Invariants: a batch is one transaction, seen whole or not at all. It survives kill -9: the write-ahead log is in the operating
 //! system's hands when `apply` returns. A power cut may take the last transactions (`synchronous = NORMAL`), each whole: then the
 //! position goes back together with the data, and the record log is read again from there. What is published was committed before.
 
-mod apply;
 mod batch;
+mod fold;
 mod history;
+mod memory;
 mod publish;
 mod schema;
-mod shown;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,7 +33,13 @@ use orinoco_ports::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use self::{batch::EncodedBatch, history::HistoryRequest, publish::Publications, shown::Shown, writer::WriteRequest};
+use self::{
+    batch::EncodedBatch,
+    history::HistoryRequest,
+    memory::{HistoryView, Memory},
+    publish::Publications,
+    writer::WriteRequest,
+};
 
 /// Limits of a store.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +48,13 @@ pub struct SqliteStoreOptions {
     pub requests_max: usize,
     /// Publications that a subscriber may be behind, before its subscription ends. Default 256.
     pub publications_max: usize,
+    /// Bytes of batches, a partition, that wait to be put in their places; they are in memory as well. Default 8 MiB.
+    pub recent_bytes_max: usize,
 }
 
 impl Default for SqliteStoreOptions {
     fn default() -> Self {
-        Self { requests_max: 64, publications_max: 256 }
+        Self { requests_max: 64, publications_max: 256, recent_bytes_max: 8 << 20 }
     }
 }
 
@@ -55,7 +65,7 @@ pub struct SqliteStore {
     writer: Option<mpsc::Sender<WriteRequest>>,
     reader: Option<mpsc::Sender<HistoryRequest>>,
     threads: Vec<JoinHandle<()>>,
-    shown: Arc<Shown>,
+    memory: Arc<Memory>,
     publications: Arc<Publications>,
 }
 
@@ -68,9 +78,15 @@ impl SqliteStore {
         let place = path.display().to_string();
         let failed = |error| schema::error_at(&place, &error);
         let connection = schema::open_for_writing(path)?;
-        let shown = Arc::new(Shown::default());
+        let memory = Arc::new(Memory::default());
         let publications = Arc::new(Publications::new(options.publications_max, place.clone()));
-        let mut writer = writer::Writer::new(connection, place.clone(), Arc::clone(&shown), Arc::clone(&publications));
+        let mut writer = writer::Writer::new(
+            connection,
+            place.clone(),
+            Arc::clone(&memory),
+            Arc::clone(&publications),
+            options.recent_bytes_max,
+        );
         writer.load_all()?;
         let connection = schema::open_for_reading(path).map_err(failed)?;
         let mut reader = history::Reader::new(connection, place.clone());
@@ -93,7 +109,7 @@ impl SqliteStore {
             writer: Some(write_sender),
             reader: Some(read_sender),
             threads,
-            shown,
+            memory,
             publications,
         })
     }
@@ -117,6 +133,9 @@ impl SqliteStore {
         answer.await.map_err(|_| ended())?
     }
 }
+
+/// Tries to read history from one epoch.
+const TRIES_MAX: usize = 5;
 
 /// Where an answer goes. Nobody waits for it where the caller gave up.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -150,7 +169,7 @@ impl CoordinateStore for SqliteStore {
     }
 
     async fn epoch(&self, partition: u32) -> Result<Arc<str>, StoreError> {
-        match self.shown.epoch(partition) {
+        match self.memory.epoch(partition) {
             Some(epoch) => Ok(epoch),
             None => self.write(|reply| WriteRequest::Epoch { partition, reply }).await,
         }
@@ -167,11 +186,11 @@ impl CoordinateStore for SqliteStore {
         entries_max: usize,
     ) -> Result<SnapshotPage, StoreError> {
         self.epoch(partition).await?;
-        Ok(self.shown.snapshot(partition, cursor, entries_max))
+        Ok(self.memory.snapshot(partition, cursor, entries_max))
     }
 
     async fn latest(&self, partition: u32, device: &DeviceId) -> Result<Option<SnapshotEntry>, StoreError> {
-        Ok(self.shown.latest(partition, device))
+        Ok(self.memory.latest(partition, device))
     }
 
     async fn history(
@@ -181,10 +200,26 @@ impl CoordinateStore for SqliteStore {
         after: u64,
         frames_max: usize,
     ) -> Result<HistoryPage, StoreError> {
-        self.epoch(partition).await?;
-        let (reply, answer) = oneshot::channel();
-        let request = HistoryRequest { partition, device: device.clone(), after, frames_max, reply };
-        self.ask(self.reader.as_ref(), request, answer).await
+        // A new epoch in between makes for another try; it is rare.
+        for _ in 0..TRIES_MAX {
+            let (page, before) = match self.memory.history(partition, device, after, frames_max) {
+                Some(HistoryView::Whole(page)) => return Ok(page),
+                Some(HistoryView::Rest { page, before }) => (page, before),
+                None => {
+                    self.epoch(partition).await?;
+                    continue;
+                }
+            };
+            let start = after.saturating_add(1).max(page.first);
+            let (reply, answer) = oneshot::channel();
+            let (device, epoch) = (device.clone(), Arc::clone(&page.epoch));
+            let request = HistoryRequest { partition, epoch, device, start, before, frames_max, reply };
+            if let Some(older) = self.ask(self.reader.as_ref(), request, answer).await? {
+                return Ok(history::join(page, older, start, before, frames_max));
+            }
+        }
+        let reason = "its history begins anew again and again".to_owned();
+        Err(StoreError::Unavailable { place: self.path.display().to_string(), reason })
     }
 
     async fn subscribe(&self, partition: u32) -> Result<Box<dyn Subscription>, StoreError> {

@@ -13,7 +13,8 @@ const VERSION: i64 = 1;
 /// Statements that one connection keeps prepared.
 const STATEMENTS_MAX: usize = 32;
 
-/// A partition's row exists once its stream epoch does. Frames are clustered by device: a page of history is read in one go.
+/// A partition's row exists once its stream epoch does. `recent` holds batches that are not in `device` and `frame` yet, see `fold`.
+/// Frames are clustered by device: a page of history is read in one go.
 const TABLES: &str = "
     CREATE TABLE partition (
         number   INTEGER PRIMARY KEY,
@@ -29,6 +30,11 @@ const TABLES: &str = "
         sequence  INTEGER NOT NULL,
         PRIMARY KEY (partition, key)
     ) WITHOUT ROWID;
+    CREATE TABLE recent (
+        id        INTEGER PRIMARY KEY,
+        partition INTEGER NOT NULL,
+        body      BLOB NOT NULL     -- Updates
+    );
     CREATE TABLE device (
         id        INTEGER PRIMARY KEY,
         partition INTEGER NOT NULL,

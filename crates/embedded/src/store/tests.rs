@@ -18,6 +18,12 @@ fn open(directory: &TempDir) -> SqliteStore {
     SqliteStore::open(&path(directory), SqliteStoreOptions::default()).unwrap()
 }
 
+/// Every batch goes to the tables.
+fn open_folding(directory: &TempDir) -> SqliteStore {
+    let options = SqliteStoreOptions { recent_bytes_max: 0, ..SqliteStoreOptions::default() };
+    SqliteStore::open(&path(directory), options).unwrap()
+}
+
 fn device() -> DeviceId {
     DeviceId::parse("samu31").unwrap()
 }
@@ -63,12 +69,14 @@ async fn its_files_are_private() {
 #[tokio::test]
 async fn frames_out_of_history_are_deleted_before_they_are_many() {
     let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = open_folding(&directory);
     for history_max in [20, 5, 0] {
         let revision = store.load(3, 1).await.unwrap().revision;
         apply(&store, revision..revision + 200, history_max).await;
         let page = store.history(3, &device(), 0, 1000).await.unwrap();
         assert_eq!(page.frames.len(), history_max);
+        // Answered after the last batch has gone to the tables.
+        store.probe().await.unwrap();
         let reader = Connection::open(path(&directory)).unwrap();
         let held: i64 = reader.query_row("SELECT count(*) FROM frame", [], |row| row.get(0)).unwrap();
         assert!(held <= history_max as i64 + 17, "{held} frames for a history of {history_max}");
@@ -100,7 +108,7 @@ async fn a_batch_that_sqlite_refuses_changes_nothing_and_the_next_one_goes_on() 
     let other = Connection::open(path(&directory)).unwrap();
     // The kind of trouble that a failing disk makes in the middle of a transaction.
     other
-        .execute_batch("CREATE TRIGGER broken BEFORE INSERT ON frame BEGIN SELECT raise(ABORT, 'disk trouble'); END")
+        .execute_batch("CREATE TRIGGER broken BEFORE INSERT ON recent BEGIN SELECT raise(ABORT, 'disk trouble'); END")
         .unwrap();
     let error = store.apply(&batch(3, 10)).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable { reason, .. } if reason.contains("disk trouble")), "{error}");
@@ -133,8 +141,10 @@ fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_state_that_can_t_be_read_is_reported_with_its_device() {
     let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = open_folding(&directory);
     apply(&store, 0..1, 10).await;
+    // Answered after the batch has gone to the tables.
+    store.probe().await.unwrap();
     Connection::open(path(&directory)).unwrap().execute("UPDATE device SET state = '{'", []).unwrap();
     let error = store.load(3, 1).await.unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt { reason, .. } if reason.contains("samu31")), "{error}");

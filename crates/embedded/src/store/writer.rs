@@ -2,17 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use orinoco_domain::{DeviceId, Frame, Position, pairing::DeviceState};
-use orinoco_ports::{Applied, BackendInfo, PartitionState, Publication, SnapshotEntry, StoreError};
+use orinoco_domain::{DeviceId, pairing::DeviceState};
+use orinoco_ports::{Applied, BackendInfo, PartitionState, Publication, StoreError};
 use rusqlite::{Connection, params};
 
 use super::{
-    Reply,
-    batch::EncodedBatch,
-    history::unsigned,
-    publish::Publications,
-    schema,
-    shown::{Shown, ShownPartition},
+    Reply, batch::EncodedBatch, history::unsigned, memory::Memory, publish::Publications, schema, standing::Standing,
 };
 use crate::files;
 
@@ -25,30 +20,12 @@ pub(super) enum WriteRequest {
     Probe { reply: Reply<BackendInfo> },
 }
 
-/// Where a partition stands.
-#[derive(Debug)]
-pub(super) struct Standing {
-    pub(super) epoch: Arc<str>,
-    pub(super) fence: u64,
-    pub(super) revision: u64,
-    pub(super) position: Position,
-    pub(super) devices: HashMap<DeviceId, DeviceRow>,
-}
-
-/// What must be known of a device to write its next frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct DeviceRow {
-    pub(super) id: i64,
-    pub(super) head: u64,
-    pub(super) first: u64,
-    pub(super) trimmed: u64,
-}
-
 pub(super) struct Writer {
     connection: Connection,
     place: String,
-    shown: Arc<Shown>,
+    memory: Arc<Memory>,
     publications: Arc<Publications>,
+    recent_bytes_max: usize,
     standings: HashMap<u32, Standing>,
 }
 
@@ -56,15 +33,20 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         place: String,
-        shown: Arc<Shown>,
+        memory: Arc<Memory>,
         publications: Arc<Publications>,
+        recent_bytes_max: usize,
     ) -> Self {
-        Self { connection, place, shown, publications, standings: HashMap::new() }
+        Self { connection, place, memory, publications, recent_bytes_max, standings: HashMap::new() }
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> StoreError {
         let place = self.place.clone();
         move |error| schema::error_at(&place, &error)
+    }
+
+    fn corrupt(&self, reason: String) -> StoreError {
+        StoreError::Corrupt { place: self.place.clone(), reason }
     }
 
     /// Reads every partition there is.
@@ -83,7 +65,12 @@ impl Writer {
         // Callers may have given up.
         match request {
             WriteRequest::Load { partition, fence, reply } => drop(reply.send(self.load(partition, fence))),
-            WriteRequest::Apply { batch, reply } => drop(reply.send(self.apply(batch))),
+            WriteRequest::Apply { batch, reply } => {
+                let partition = batch.partition;
+                drop(reply.send(self.apply(batch)));
+                // Nobody waits for this; where it fails, the next batch tries again and says why.
+                let _ = self.fold_if_due(partition);
+            }
             WriteRequest::Epoch { partition, reply } => {
                 drop(reply.send(self.standing(partition).map(|standing| Arc::clone(&standing.epoch))));
             }
@@ -103,9 +90,8 @@ impl Writer {
             return Ok(standing);
         }
         let epoch = self.new_epoch()?;
-        let read = read_standing(&self.connection, partition, &epoch);
-        let (standing, shown) = read.map_err(self.failed())?;
-        self.shown.replace(partition, shown);
+        let (standing, memory) = Standing::read(&self.connection, partition, &epoch, &self.place)?;
+        self.memory.replace(partition, memory);
         Ok(standing)
     }
 
@@ -131,26 +117,34 @@ impl Writer {
 
     fn load(&mut self, partition: u32, fence: u64) -> Result<PartitionState, StoreError> {
         self.take_over(partition, fence)?;
-        let standing = self.standing(partition)?;
-        let mut state = PartitionState {
+        let rows = read_states(&self.connection, partition).map_err(self.failed())?;
+        let marks = read_marks(&self.connection, partition).map_err(self.failed())?;
+        let standing = self.take_standing(partition)?;
+        let folded = rows.iter().map(|(name, json)| (name.as_str(), json.as_str()));
+        let folded = folded.filter(|(name, _)| !standing.unfolded.contains_key(*name));
+        let unfolded = standing.unfolded.iter().map(|(device, json)| (device.as_str(), json.as_str()));
+        let devices = folded.chain(unfolded).map(|(name, json)| self.parse_state(name, json)).collect::<Result<_, _>>();
+        let state = devices.map(|devices| PartitionState {
             position: standing.position,
             revision: standing.revision,
             epoch: Arc::clone(&standing.epoch),
-            ..PartitionState::default()
-        };
-        state.marks = read_marks(&self.connection, partition).map_err(self.failed())?;
-        for (name, json) in read_states(&self.connection, partition).map_err(self.failed())? {
-            let corrupt = |reason: String| StoreError::Corrupt { place: self.place.clone(), reason };
-            let device = DeviceId::parse(&name).map_err(|error| corrupt(format!("device {name:?}: {error}")))?;
-            let device_state: DeviceState =
-                serde_json::from_str(&json).map_err(|error| corrupt(format!("state of device {device}: {error}")))?;
-            state.devices.push((device, device_state));
-        }
-        Ok(state)
+            marks,
+            devices,
+        });
+        self.standings.insert(partition, standing);
+        state
+    }
+
+    fn parse_state(&self, name: &str, json: &str) -> Result<(DeviceId, DeviceState), StoreError> {
+        let device = DeviceId::parse(name).map_err(|error| self.corrupt(format!("device {name:?}: {error}")))?;
+        let state =
+            serde_json::from_str(json).map_err(|error| self.corrupt(format!("state of device {name}: {error}")))?;
+        Ok((device, state))
     }
 
     fn apply(&mut self, batch: EncodedBatch) -> Result<Applied, StoreError> {
         let partition = batch.partition;
+        self.fold_if_due(partition)?;
         let mut standing = self.take_standing(partition)?;
         if let Some(refusal) = standing.refuse(&batch) {
             self.standings.insert(partition, standing);
@@ -160,12 +154,23 @@ impl Writer {
         standing.apply(&mut self.connection, &batch).map_err(self.failed())?;
         let epoch = Arc::clone(&standing.epoch);
         self.standings.insert(partition, standing);
-        self.shown.update(partition, &batch.devices);
-        let frames: Vec<_> = batch.devices.into_iter().flat_map(|update| update.frames).collect();
+        self.memory.update(partition, &batch.updates);
+        let frames: Vec<_> = batch.updates.devices.into_iter().flat_map(|update| update.frames).collect();
         if !frames.is_empty() {
             self.publications.publish(Publication { partition, epoch, frames });
         }
         Ok(Applied::Done)
+    }
+
+    fn fold_if_due(&mut self, partition: u32) -> Result<(), StoreError> {
+        let due_at = self.recent_bytes_max.max(1);
+        if self.standing(partition)?.unfolded_bytes < due_at {
+            return Ok(());
+        }
+        let mut standing = self.take_standing(partition)?;
+        standing.fold(&mut self.connection, partition, &self.memory).map_err(self.failed())?;
+        self.standings.insert(partition, standing);
+        Ok(())
     }
 
     fn reset(&mut self, partition: u32, fence: u64) -> Result<(), StoreError> {
@@ -181,47 +186,6 @@ impl Writer {
         let version = format!("SQLite {}, in {}", asked.map_err(self.failed())?, self.place);
         Ok(BackendInfo { version, advice: Vec::new() })
     }
-}
-
-/// Reads a partition, made with `new_epoch` where it is missing.
-fn read_standing(
-    connection: &Connection,
-    partition: u32,
-    new_epoch: &str,
-) -> rusqlite::Result<(Standing, ShownPartition)> {
-    let insert = "INSERT INTO partition VALUES (?1, ?2, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
-    connection.execute(insert, params![partition, new_epoch])?;
-    let select = "SELECT epoch, fence, revision, x, y FROM partition WHERE number = ?1";
-    let mut standing = connection.query_row(select, [partition], |row| {
-        Ok(Standing {
-            epoch: row.get::<_, String>(0)?.into(),
-            fence: unsigned(row, 1)?,
-            revision: unsigned(row, 2)?,
-            position: Position { x: row.get(3)?, y: row.get(4)? },
-            devices: HashMap::new(),
-        })
-    })?;
-    let mut shown = ShownPartition { epoch: Arc::clone(&standing.epoch), ..ShownPartition::default() };
-    let mut select = connection
-        .prepare("SELECT name, id, head, first, trimmed, latest_offset, latest FROM device WHERE partition = ?1")?;
-    let mut rows = select.query([partition])?;
-    while let Some(row) = rows.next()? {
-        let name: String = row.get(0)?;
-        // A name that is none is shown to nobody; `load` tells.
-        let Ok(device) = DeviceId::parse(&name) else { continue };
-        let held = DeviceRow {
-            id: row.get(1)?,
-            head: unsigned(row, 2)?,
-            first: unsigned(row, 3)?,
-            trimmed: unsigned(row, 4)?,
-        };
-        standing.devices.insert(device.clone(), held);
-        if let Some(json) = row.get::<_, Option<String>>(6)? {
-            let latest = Frame { device: device.clone(), offset: unsigned(row, 5)?, json: json.into() };
-            shown.devices.insert(device, SnapshotEntry { latest, head: held.head });
-        }
-    }
-    Ok((standing, shown))
 }
 
 fn read_marks(connection: &Connection, partition: u32) -> rusqlite::Result<Vec<(String, u64)>> {
@@ -243,7 +207,12 @@ fn clear(connection: &mut Connection, partition: u32, epoch: &str) -> rusqlite::
     transaction.execute(update, params![partition, epoch])?;
     transaction
         .execute("DELETE FROM frame WHERE device IN (SELECT id FROM device WHERE partition = ?1)", [partition])?;
-    transaction.execute("DELETE FROM device WHERE partition = ?1", [partition])?;
-    transaction.execute("DELETE FROM mark WHERE partition = ?1", [partition])?;
+    for delete in [
+        "DELETE FROM device WHERE partition = ?1",
+        "DELETE FROM recent WHERE partition = ?1",
+        "DELETE FROM mark WHERE partition = ?1",
+    ] {
+        transaction.execute(delete, [partition])?;
+    }
     transaction.commit()
 }

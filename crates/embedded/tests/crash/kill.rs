@@ -139,7 +139,9 @@ pub(crate) mod store {
     const HISTORY_MAX: u64 = 10;
 
     pub(crate) fn open(directory: &Path) -> SqliteStore {
-        SqliteStore::open(&directory.join("coordinates.sqlite"), SqliteStoreOptions::default()).unwrap()
+        // So that a kill hits the folding of batches as well.
+        let options = SqliteStoreOptions { recent_bytes_max: 4 << 10, ..SqliteStoreOptions::default() };
+        SqliteStore::open(&directory.join("coordinates.sqlite"), options).unwrap()
     }
 
     fn device(number: u64) -> DeviceId {
