@@ -125,6 +125,8 @@ pub(crate) struct State {
     attendants: Vec<Attendant>,
     /// Ends that were told before the start task had reported the actor.
     early: Vec<(u64, Exit)>,
+    /// Child supervisors that had all of their children up before the start task had reported them.
+    early_up: Vec<u64>,
     timer: Timed,
 }
 
@@ -149,7 +151,8 @@ impl State {
         let children = node.children.iter().map(|child| child.spec.rules);
         let board = Board::new(*rules, children, Instant::now());
         let attendants = node.children.iter().map(Attendant::new).collect();
-        Ok(Self { node, parent: Some(parent), exit, board, attendants, early: Vec::new(), timer: Timed::never() })
+        let (early, early_up, timer) = (Vec::new(), Vec::new(), Timed::never());
+        Ok(Self { node, parent: Some(parent), exit, board, attendants, early, early_up, timer })
     }
 
     /// Carries out what is to be done now, and arms the timer for what is due later.
@@ -221,13 +224,15 @@ impl State {
                     self.actor_ended(myself, pid, exit);
                 } else if stopping {
                     self.attendants[child].stop();
-                } else if !self.attendants[child].is_supervisor() {
+                } else if !self.attendants[child].is_supervisor() || self.early_up.contains(&pid) {
+                    self.attendants[child].is_up();
                     self.board.started(child, Instant::now());
                 }
             }
         }
         if !self.attendants.iter().any(Attendant::is_starting) {
             self.early.clear();
+            self.early_up.clear();
         }
     }
 
@@ -235,6 +240,8 @@ impl State {
         if self.attendants[child].pid() == Some(pid) {
             self.attendants[child].is_up();
             self.board.started(child, Instant::now());
+        } else if self.attendants[child].is_starting() {
+            self.early_up.push(pid);
         }
     }
 

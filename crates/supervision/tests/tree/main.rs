@@ -11,5 +11,6 @@ mod plans;
 mod pools;
 mod restarts;
 mod shutdown;
+mod starting;
 mod strategies;
 mod watchdog;
