@@ -139,8 +139,7 @@ impl KafkaLog {
                 self.fetching.place()
             )));
         }
-        topics::create(self.producer.cluster(), &self.options, topic, partitions).await?;
-        Ok(partitions)
+        topics::create(self.producer.cluster(), &self.options, topic, partitions).await
     }
 
     /// Partition count of the dead letters' topic; looked up, and made if need be, once.

@@ -27,13 +27,14 @@ pub(super) async fn partition_counts(cluster: &Cluster) -> Result<HashMap<String
     Ok(topics.into_iter().map(count).collect())
 }
 
-/// Makes a topic and waits until all its partitions have a leader.
+/// Makes a topic and waits until all its partitions have a leader; returns their number, which is not the one asked for where somebody
+/// else made the topic at the same moment.
 pub(super) async fn create(
     cluster: &Cluster,
     options: &KafkaLogOptions,
     topic: &str,
     partitions: u32,
-) -> Result<(), LogError> {
+) -> Result<u32, LogError> {
     tracing::info!(topic, partitions, replication_factor = options.replication_factor, "creating topic");
     let client = cluster.client().await?;
     let controller = client.controller_client().map_err(|error| cluster.error(Trouble::from(error)))?;
@@ -51,13 +52,24 @@ pub(super) async fn create(
         other => other,
     })?;
     let deadline = tokio::time::Instant::now() + LEADERS_DEADLINE;
-    for partition in 0..partitions {
-        while let Err(error) = cluster.partition(topic, partition).await {
-            if tokio::time::Instant::now() >= deadline {
-                return Err(error);
+    loop {
+        let outcome = count_with_leaders(cluster, topic).await;
+        match outcome {
+            Ok(Some(count)) => return Ok(count),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
+            Ok(None) if tokio::time::Instant::now() >= deadline => {
+                return Err(cluster.unavailable(format!("topic {topic} was created and is not there")));
             }
-            tokio::time::sleep(LEADERS_POLL).await;
+            _ => tokio::time::sleep(LEADERS_POLL).await,
         }
     }
-    Ok(())
+}
+
+/// `None` where the broker asked does not know the topic yet.
+async fn count_with_leaders(cluster: &Cluster, topic: &str) -> Result<Option<u32>, LogError> {
+    let Some(count) = partition_counts(cluster).await?.get(topic).copied() else { return Ok(None) };
+    for partition in 0..count {
+        cluster.partition(topic, partition).await?;
+    }
+    Ok(Some(count))
 }
