@@ -10,7 +10,10 @@ use orinoco_ports::ServerError;
 use orinoco_supervision::{Exit, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::check;
+use super::{
+    Output, check,
+    simulate::{self, SimulateArgs},
+};
 use crate::{
     config::{Backend, Config, Loaded},
     control::TreeSlot,
@@ -67,6 +70,9 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     let mut interrupt = signal(SignalKind::interrupt())?;
     let tree = Tree::start(plan, cast.catalog()).await?;
     slot.fill(tree.clone());
+    if args.demo {
+        tokio::spawn(demo(Arc::clone(&config)));
+    }
     let exit = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -93,6 +99,17 @@ async fn check_ports(config: &Config) -> anyhow::Result<()> {
         bound.map(drop).map_err(|source| ServerError::Bind { key, address, source })?;
     }
     Ok(())
+}
+
+/// A few devices that move, through the daemon's own front door.
+async fn demo(config: Arc<Config>) {
+    let defaults = super::simulate_defaults(&config);
+    // What a run of devices prints at its end is not the daemon's to say.
+    let output = &mut Output::to(std::io::sink());
+    tracing::info!(ws = %config.ws.listen, http = %config.http.listen, "three simulated devices move");
+    if let Err(error) = simulate::run(&SimulateArgs::demo(), defaults, output).await {
+        tracing::warn!(%error, "simulated devices stopped");
+    }
 }
 
 async fn stop(tree: &Tree, connections: &WsConnections) -> anyhow::Result<ExitCode> {

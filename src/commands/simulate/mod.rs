@@ -53,6 +53,15 @@ pub struct SimulateArgs {
     json: bool,
 }
 
+impl SimulateArgs {
+    /// The devices of `orinoco serve --demo`: three, each axis once a second, until the daemon ends.
+    #[must_use]
+    pub(crate) fn demo() -> Self {
+        let (devices, rate) = (3, NonZeroU32::new(6));
+        Self { devices, rate, duration: None, replay: None, speed: 1.0, seed: 1, url: None, json: false }
+    }
+}
+
 /// Device names have four digits or more; a broker has other limits.
 const DEVICES_MAX: i64 = 1_000_000;
 
