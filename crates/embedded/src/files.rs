@@ -10,9 +10,16 @@ use std::{
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Makes `directory` and its parents, mode 0700; one that exists is left as it is.
+/// Makes `directory` and its parents, mode 0700; one that exists is left as it is. A new one's name is safe from a power cut.
 pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
+    let exists = directory.is_dir();
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    match directory.parent() {
+        // A relative path of one level lies in the current directory.
+        Some(parent) if !exists && parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) if !exists => sync_directory(parent),
+        _ => Ok(()),
+    }
 }
 
 /// Options for a file of ours: readable and writable, mode 0600.

@@ -83,11 +83,17 @@ impl Keeper {
 
     /// After a failed sync the kernel may drop what it could not write and say so only once: nothing is acknowledged any more until
     /// the journal is opened anew.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// # Errors
+    /// [`JournalError::Io`] after a failed sync.
     pub(super) fn check(&self) -> Result<(), JournalError> {
-        if self.has_failed.load(Ordering::Acquire) {
-            return outcome(&self.progress.borrow(), u64::MAX).unwrap_or(Ok(()));
+        if !self.has_failed() {
+            return Ok(());
         }
-        Ok(())
+        outcome(&self.progress.borrow(), u64::MAX).unwrap_or(Ok(()))
     }
 
     pub(super) async fn durable(&self, sequence: u64) -> Result<(), JournalError> {
@@ -177,5 +183,27 @@ pub(super) fn run(shared: &Shared) {
                 tracing::warn!(%error, "commit position of the journal could not be written");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_failed_sync_nothing_more_is_acknowledged_and_what_was_stays_so() {
+        let keeper = Keeper::new(3);
+        keeper.report(Ok(5));
+        keeper.durable(5).await.unwrap();
+        let source = std::io::Error::other("no medium");
+        keeper.report(Err(SegmentError::Io { path: "journal/1.segment".into(), source }));
+        // A later sync that the kernel calls a success proves nothing.
+        for error in [keeper.durable(6).await, keeper.durable_blocking(6), keeper.check()] {
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains("journal/1.segment") && message.contains("check the disk"), "{message}");
+        }
+        assert!(keeper.has_failed());
+        keeper.durable(5).await.unwrap();
     }
 }

@@ -227,7 +227,7 @@ impl Journal for FileJournal {
     fn wait_for_room_blocking(&self, wait_max: Duration) {
         let deadline = Instant::now() + wait_max;
         let mut appender = self.shared.appender();
-        while appender.is_full() {
+        while appender.is_full() || self.shared.keeper.has_failed() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             appender = self.shared.room.wait_timeout(appender, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -286,7 +286,9 @@ impl Journal for FileJournal {
     }
 
     fn depth(&self) -> JournalDepth {
-        self.shared.appender().depth(self.shared.committed())
+        let mut depth = self.shared.appender().depth(self.shared.committed());
+        depth.full |= self.shared.keeper.has_failed();
+        depth
     }
 }
 
