@@ -67,11 +67,13 @@ impl MemorySocket {
     /// Waits until `enough` says so of what came.
     pub(crate) async fn until(&self, what: &str, enough: impl Fn(&[CoordinateData]) -> bool) -> Vec<CoordinateData> {
         for _ in 0..3_000 {
-            let frames = self.parsed();
-            if enough(&frames) {
-                return frames.clone();
+            let found = {
+                let frames = self.parsed();
+                enough(&frames).then(|| frames.clone())
+            };
+            if let Some(frames) = found {
+                return frames;
             }
-            drop(frames);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{what}: not within 30 s of paused time; {} frames: {:?}", self.frames().len(), self.texts().last());

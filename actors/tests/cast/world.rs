@@ -14,7 +14,7 @@ use orinoco_domain::{
     partition_of,
 };
 use orinoco_ports::{
-    Clock, CoordinateStore, Journal, RecordLog, SystemClock,
+    Clock, CoordinateStore, Journal, RecordLog,
     conformance::{
         journal::{JournalFactory, memory::MemoryJournals},
         leases::{LeasesFactory, memory::MemoryLeases},
@@ -71,6 +71,15 @@ pub(crate) struct World {
     next_session: std::sync::atomic::AtomicU64,
 }
 
+/// Passes with the runtime's paused time.
+struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now_ms(&self) -> i64 {
+        1_767_323_045_678 + i64::try_from(self.0.elapsed().as_millis()).unwrap()
+    }
+}
+
 /// A client, and how its session ended.
 pub(crate) struct Client {
     pub(crate) socket: Arc<MemorySocket>,
@@ -84,7 +93,7 @@ impl World {
         let log = MemoryLogs::default().open().await;
         let journal = MemoryJournals::default().open(1 << 30).await;
         let health = Health::default();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
         let mut catalog = Catalog::new();
         catalog.instances("per_partition", PARTITIONS);
         let hubs = catalog.group("StreamHub");
