@@ -54,12 +54,13 @@ async fn a_snapshot_and_what_follows_have_no_gap_and_no_repeat() {
     let frames = slow.socket.until("the last frame of each device", last).await;
     for name in &names {
         let seen = offsets(&frames, name);
-        let expected: Vec<u64> = (seen[0]..=5).collect();
-        assert!(seen == expected || seen.is_sorted_by(|a, b| a < b), "{name}: {seen:?}");
+        // Its bound makes room for the newest frames only: offsets may jump, and never go back.
+        assert!(seen.is_sorted_by(|a, b| a < b), "{name}: {seen:?}");
     }
     let frames = first.socket.until("the last frame of each device", last).await;
     for name in &names {
-        assert_eq!(offsets(&frames, name), [3, 4, 5], "{name}");
+        let seen = offsets(&frames, name);
+        assert_eq!(seen, (seen[0]..=5).collect::<Vec<_>>(), "{name}");
     }
 }
 
