@@ -103,7 +103,7 @@ fn source_files_stay_readable() {
 fn each_actor_of_the_tree_has_a_room_of_its_own() {
     let tree = std::fs::read_to_string(root().join("supervision.toml")).unwrap();
     let cast = std::fs::read_to_string(root().join("actors/src/lib.rs")).unwrap();
-    let starts = tree.split("start = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let starts = tree.split(" start = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
     for start in starts {
         // All listeners are one kind of actor.
         let actor = if start.ends_with("Listener") { "Listener" } else { start };
