@@ -4,7 +4,7 @@
 //! for its word how to close. Invariant: after the session's end nobody but this task writes, so that the close message comes last. A
 //! session that failed or was killed gives no word: that is 1012, connect again and resume.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +23,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
-    WsDeps,
+    WsDeps, WsTiming,
     handshake::Wish,
     reader::{Reader, Said},
     registry::Place,
@@ -76,13 +76,16 @@ enum End {
     Gone,
 }
 
-/// Serves a socket from its upgrade to its end.
+/// Serves a socket from its upgrade to its end. What is waited for once is boxed, as this task is there for each idle socket.
 pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsDeps>) {
-    let Some((stream, begun)) = upgraded(on_upgrade).await else { return };
+    let Some((stream, begun)) = Box::pin(upgraded(on_upgrade)).await else { return };
     let mut connection = Connection::new(stream);
-    let end = connection.serve(begun, &admitted, &deps).await;
+    let end = match Box::pin(connection.begin(begun, &admitted, &deps)).await {
+        Ok((session, closed)) => connection.accompany(session, closed, deps.timing).await,
+        Err(end) => end,
+    };
     drop(deps);
-    connection.close(end).await;
+    Box::pin(connection.close(end)).await;
     // Counts until here.
     drop(admitted.place);
 }
@@ -110,31 +113,30 @@ impl Connection {
         Self { socket, reader: Reader::new(), heard_at: now, pinged_at: now, client_is_done: false }
     }
 
-    async fn serve(&mut self, begun: Bytes, admitted: &Admitted, deps: &WsDeps) -> End {
+    /// Finds out what the client may see, and starts its session.
+    async fn begin(
+        &mut self,
+        begun: Bytes,
+        admitted: &Admitted,
+        deps: &WsDeps,
+    ) -> Result<(Address<WsSessionMessage>, oneshot::Receiver<Close>), End> {
         let mut texts = Vec::new();
-        if let Err(end) = self.feed(&begun, &mut texts) {
-            return end;
-        }
-        drop(begun);
+        self.feed(&begun, &mut texts)?;
         let view = match &admitted.view {
             Some(view) => view.clone(),
             None => {
                 let authenticated = timeout(TOKEN_TIMEOUT, self.authenticate(texts, &admitted.wish, deps));
-                match authenticated.await.unwrap_or(Err(End::Close(TOKEN_LATE))) {
-                    Ok(view) => view,
-                    Err(end) => return end,
-                }
+                authenticated.await.unwrap_or(Err(End::Close(TOKEN_LATE)))?
             }
         };
         let (done, closed) = oneshot::channel();
-        let key = admitted.place.session_id();
         let start = ChildStart::once(self.arguments(admitted, view, deps, done));
-        match deps.sessions.start_child_with(key, start).await {
-            Ok(session) => self.accompany(&session, closed, deps).await,
-            Err(StartChildError::PoolFull { .. }) => End::Close(OVERLOADED),
+        match deps.sessions.start_child_with(admitted.place.session_id(), start).await {
+            Ok(session) => Ok((session, closed)),
+            Err(StartChildError::PoolFull { .. }) => Err(End::Close(OVERLOADED)),
             Err(error) => {
                 tracing::debug!(%error, "a session did not start");
-                End::Close(Close::RESTART)
+                Err(End::Close(Close::RESTART))
             }
         }
     }
@@ -183,29 +185,24 @@ impl Connection {
     /// Tells the session what the client does, until either ends.
     async fn accompany(
         &mut self,
-        session: &Address<WsSessionMessage>,
+        session: Address<WsSessionMessage>,
         mut closed: oneshot::Receiver<Close>,
-        deps: &WsDeps,
+        timing: WsTiming,
     ) -> End {
-        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(deps)));
-        loop {
-            self.hand_over_pongs(session);
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(timing)));
+        let end = loop {
+            self.hand_over_pongs(&session);
             let client = tokio::select! {
                 word = &mut closed => return End::Close(word.unwrap_or(Close::RESTART)),
                 client = self.hear() => client,
-                () = timer.as_mut() => self.check(session, timer.as_mut(), deps),
+                () = timer.as_mut() => self.check(&session, timer.as_mut(), timing),
             };
-            let Err(end) = client else { continue };
-            let close = if let End::Close(close) = end { close } else { Close::NORMAL };
-            let ended = async {
-                // Down: it has ended already.
-                let _ = session.send(WsSessionMessage::Gone(close)).await;
-                (&mut closed).await
-            };
-            // A session that hangs is the watchdog's; the client is not made to wait for it.
-            let _ = timeout(SESSION_END_TIMEOUT, ended).await;
-            return end;
-        }
+            if let Err(end) = client {
+                break end;
+            }
+        };
+        Box::pin(dismiss(&session, closed, end)).await;
+        end
     }
 
     /// Reads what has come, or waits until pongs can go out. Cancel safe.
@@ -224,8 +221,9 @@ impl Connection {
         self.read(&mut Vec::new())
     }
 
+    /// Polled, and not awaited, as it then takes the place of hyper's waker, which would keep the memory of the handshake's task.
     async fn readable(&self) -> Result<(), End> {
-        self.socket.stream().readable().await.map_err(|_| End::Gone)
+        poll_fn(|context| self.socket.stream().poll_read_ready(context)).await.map_err(|_| End::Gone)
     }
 
     /// Reads what has come; texts are added to `texts`.
@@ -277,28 +275,28 @@ impl Connection {
     }
 
     /// When it is to be looked whether the client lives.
-    fn next_check(&self, deps: &WsDeps) -> Instant {
-        let ping_at = self.heard_at.max(self.pinged_at) + deps.timing.ping_interval;
-        ping_at.min(self.heard_at + deps.timing.idle_timeout)
+    fn next_check(&self, timing: WsTiming) -> Instant {
+        let ping_at = self.heard_at.max(self.pinged_at) + timing.ping_interval;
+        ping_at.min(self.heard_at + timing.idle_timeout)
     }
 
     /// Pings a silent client; ends one that has been silent for too long.
     fn check(
         &mut self,
         session: &Address<WsSessionMessage>,
-        timer: std::pin::Pin<&mut Sleep>,
-        deps: &WsDeps,
+        timer: Pin<&mut Sleep>,
+        timing: WsTiming,
     ) -> Result<(), End> {
         let now = Instant::now();
-        if now >= self.heard_at + deps.timing.idle_timeout {
+        if now >= self.heard_at + timing.idle_timeout {
             return Err(End::Close(Close::IDLE));
         }
-        if now >= self.heard_at.max(self.pinged_at) + deps.timing.ping_interval {
+        if now >= self.heard_at.max(self.pinged_at) + timing.ping_interval {
             self.pinged_at = now;
             // Full: much goes out to this client without a ping. Down: its end is on its way.
             let _ = session.try_send(WsSessionMessage::Ping);
         }
-        timer.reset(self.next_check(deps));
+        timer.reset(self.next_check(timing));
         Ok(())
     }
 
@@ -339,4 +337,16 @@ impl Connection {
         // Refused where the client has closed already.
         let _ = rustix::net::shutdown(self.socket.stream(), Shutdown::Both);
     }
+}
+
+/// Tells the session that its client is done, and waits for its end.
+async fn dismiss(session: &Address<WsSessionMessage>, closed: oneshot::Receiver<Close>, end: End) {
+    let close = if let End::Close(close) = end { close } else { Close::NORMAL };
+    let ended = async {
+        // Down: it has ended already.
+        let _ = session.send(WsSessionMessage::Gone(close)).await;
+        closed.await
+    };
+    // A session that hangs is the watchdog's; the client is not made to wait for it.
+    let _ = timeout(SESSION_END_TIMEOUT, ended).await;
 }
