@@ -1,0 +1,74 @@
+//! kill -9 of the daemon under load.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, Socket, World, turn, until};
+
+const KILLS: usize = 5;
+
+for_both_modes! {
+    five_kills_under_load_lose_nothing_and_double_nothing
+}
+
+async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
+    let _turn = turn().await;
+    let world = World::start(mode, Setup::default().set("stream.history_max", 1_000_000)).await;
+    let plan = LoadPlan { connections: 4, devices: 4, messages_per_second: 4_000 };
+    let load = Load::start(&world.mqtt_url(), plan).await;
+    let devices = load.devices().to_vec();
+    let watched = devices[0].clone();
+    let (end, ended) = watch::channel(None);
+    let watcher = tokio::spawn(follow(world.daemon.ws_address().to_owned(), watched.clone(), ended));
+    let mut at_least: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..KILLS {
+        // A kill counts only with work in flight.
+        for device in &devices {
+            let before = at_least.get(device).copied().unwrap_or(0);
+            let offset = until("the stream to move", async || {
+                let latest = crate::support::latest(&world, device).await?;
+                (latest.offset > before + 50).then_some(latest.offset)
+            })
+            .await;
+            at_least.insert(device.clone(), offset);
+        }
+        world.daemon.kill().unwrap();
+        world.daemon.restart().await.unwrap();
+    }
+    let ledger = load.stop().await;
+    assert!(ledger.messages() > 2_000, "only {} messages", ledger.messages());
+    // The broker of the services was not killed: devices sent nothing again.
+    let repeats = if mode == Mode::Services { Repeats::Never } else { Repeats::OfWhatWasSentAgain };
+    ledger.assert_all_came_out(&world, repeats).await;
+    let head = crate::support::latest(&world, &watched).await.unwrap().offset;
+    end.send_replace(Some(head));
+    let frames = watcher.await.unwrap();
+    assert!(frames.iter().map(|frame| frame.offset).eq(frames[0].offset..=head), "the watcher missed frames");
+}
+
+/// A browser that connects again and resumes whenever its connection ends, until it has the frame at `end`.
+async fn follow(address: String, device: String, mut end: watch::Receiver<Option<u64>>) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    loop {
+        let query = frames.last().map_or_else(
+            || format!("?device={device}"),
+            |last| format!("?device={device}&offset={}&epoch={}", last.offset, last.epoch),
+        );
+        let mut socket = Socket::open_again(&address, &query).await;
+        loop {
+            let reached =
+                |end: &Option<u64>| end.is_some_and(|end| frames.last().is_some_and(|last| last.offset >= end));
+            if reached(&end.borrow_and_update()) {
+                return frames;
+            }
+            tokio::select! {
+                changed = end.changed() => changed.unwrap(),
+                said = socket.next() => match said {
+                    Said::Text(text) => frames.push(Frame::parse(&text)),
+                    Said::Closed(_) => break,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The daemon through its front door: a real process, real servers, real clients, in both modes.
+//!
+//! One test binary. `support` starts the daemon and speaks MQTT, WebSocket and HTTP with it; every other module is an area of the
+//! contract. Tests share one daemon a mode and keep apart by devices of their own; a test that configures, hurts or loads the daemon
+//! takes one of its own. Load tests take turns (`support::turn`).
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod support;
+
+mod commands;
+mod configuration;
+mod crash;
+mod dead_letters;
+mod kafka_clients;
+mod outages;
+mod replay;
+mod rest;
+mod resume;
+mod slow_clients;
+mod stream;
+mod supervision;

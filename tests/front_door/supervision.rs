@@ -1,0 +1,122 @@
+//! The tree that runs is the one of the file, and it heals.
+
+use std::{collections::BTreeMap, fs};
+
+use orinoco_testkit::unique_name;
+use serde_json::Value;
+
+use crate::support::{Mode, Said, Setup, World, until};
+
+const TREE: &str = include_str!("../../supervision.toml");
+
+/// A daemon whose actors may be killed, with `change` made to the file of the tree.
+async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("supervision.toml");
+    let text = TREE.replace("allow_kill = false", "allow_kill = true");
+    assert_ne!(text, TREE);
+    fs::write(&file, change(text)).unwrap();
+    (World::start(Mode::Embedded, Setup::default().set("supervision", file.display())).await, folder)
+}
+
+/// Incarnations of all actors, by path.
+fn incarnations(world: &World) -> BTreeMap<String, u64> {
+    fn walk(node: &Value, found: &mut BTreeMap<String, u64>) {
+        let path = node["path"].as_str().unwrap().to_owned();
+        found.insert(path, node["incarnation"].as_u64().unwrap());
+        for child in node["children"].as_array().into_iter().flatten() {
+            walk(child, found);
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(&world.json(&["tree", "--json"])[0]["root"], &mut found);
+    found
+}
+
+/// Kills an actor; waits until it runs again, and returns the paths that began again with it, those below `stream` only.
+async fn restarted_by_killing(world: &World, path: &str) -> Vec<String> {
+    let before = incarnations(world);
+    let killed = world.command(&["tree", "--kill", path]);
+    assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
+    until("the actor's next incarnation", async || (incarnations(world)[path] > before[path]).then_some(())).await;
+    world.daemon.wait_until_ready(crate::support::DEADLINE).await.unwrap();
+    let after = incarnations(world);
+    let again = after.iter().filter(|(path, incarnation)| before[*path] < **incarnation);
+    again.map(|(path, _)| path.clone()).filter(|path| path.starts_with("root/stream/")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_strategy_gives_another_outcome() {
+    let one_for_one = "id = \"stream\"\nstrategy = \"one_for_one\"";
+    let (world_of_one, _folder) = world(|text| text).await;
+    assert_eq!(restarted_by_killing(&world_of_one, "root/stream/producer").await, ["root/stream/producer"]);
+    let (world_of_all, _folder) = world(|text| {
+        assert!(text.contains(one_for_one), "supervision.toml reads otherwise now");
+        text.replace(one_for_one, &one_for_one.replace("one_for_one", "one_for_all"))
+    })
+    .await;
+    let all = restarted_by_killing(&world_of_all, "root/stream/producer").await;
+    let children = incarnations(&world_of_all).into_keys().filter(|path| path.starts_with("root/stream/"));
+    assert!(all.len() > 3 && all.iter().cloned().eq(children), "{all:?}");
+    for world in [&world_of_one, &world_of_all] {
+        let name = unique_name("d");
+        world.device().await.move_to(&name, 1.0, 2.0).await;
+        until("the stream goes on", async || crate::support::latest(world, &name).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_whose_session_is_killed_is_closed_with_1012_and_resumes() {
+    let (world, _folder) = world(|text| text).await;
+    let name = unique_name("d");
+    let device = world.device().await;
+    device.move_to(&name, 1.0, 2.0).await;
+    let mut socket = world.watch(&format!("?device={name}")).await;
+    let mut frame = socket.frame().await;
+    let mut session = 0;
+    for round in 0..5 {
+        // Sessions are numbered one after the other.
+        until("the session", async || {
+            session += 1;
+            world.command(&["tree", "--kill", &format!("root/ws_sessions/{session}")]).status.success().then_some(())
+        })
+        .await;
+        assert_eq!(socket.next().await, Said::Closed(Some(1012)));
+        device.publish(&format!("devices/{name}/coordX"), round.to_string()).await;
+        socket = world.watch(&format!("?device={name}&offset={}&epoch={}", frame.offset, frame.epoch)).await;
+        let next = socket.frame().await;
+        assert_eq!((next.x, next.offset), (f64::from(round), frame.offset + 1));
+        frame = next;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_worker_that_is_killed_comes_back_and_loses_nothing() {
+    let (world, _folder) = world(|text| text).await;
+    let name = unique_name("d");
+    let device = world.device().await;
+    device.move_to(&name, -1.0, -1.0).await;
+    let workers: Vec<String> = incarnations(&world)
+        .into_keys()
+        .filter(|path| path.starts_with("root/stream/") || path.starts_with("root/listeners/"))
+        .filter(|path| !path.ends_with("broker"))
+        .collect();
+    assert!(workers.len() > 10, "{workers:?}");
+    let mut value = 0;
+    for path in &workers {
+        let killed = world.command(&["tree", "--kill", path]);
+        assert!(killed.status.success(), "{path}: {}", String::from_utf8_lossy(&killed.stderr));
+        for _ in 0..5 {
+            device.publish(&format!("devices/{name}/coordX"), value.to_string()).await;
+            value += 1;
+        }
+    }
+    until("the last value", async || {
+        let latest = crate::support::latest(&world, &name).await?;
+        (latest.x == f64::from(value - 1)).then_some(())
+    })
+    .await;
+    let frames = crate::support::history(&world, &name).await;
+    let found = frames.iter().map(|frame| frame.x);
+    assert!(found.eq((-1..value).map(f64::from)), "{frames:?}");
+}

@@ -1,0 +1,65 @@
+//! The daemon, and clients of each of its ports.
+
+mod device;
+mod frame;
+mod ledger;
+mod load;
+mod rest;
+mod socket;
+mod world;
+
+use std::{future::Future, time::Duration};
+
+use orinoco_testkit::poll_until;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(crate) use device::Device;
+pub(crate) use frame::Frame;
+pub(crate) use ledger::{Ledger, Repeats, history, latest};
+pub(crate) use load::{Load, LoadPlan};
+pub(crate) use rest::{Answer, request};
+pub(crate) use socket::{Said, Socket};
+pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
+
+/// After so long, what was waited for is taken for lost.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// `for_both_modes! { a_test another_test }`: functions `async fn a_test(mode: Mode)` become tests `embedded::a_test` and
+/// `services::a_test`.
+macro_rules! for_both_modes {
+    ($($test:ident)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::support::Mode::Embedded).await;
+            })*
+        }
+
+        mod services {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::support::Mode::Services).await;
+            })*
+        }
+    };
+}
+
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Held by a test that puts the machine under load, so that two of them don't measure each other.
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    TURN.acquire().await.unwrap()
+}
+
+/// Waits until `probe` gives a value.
+pub(crate) async fn until<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    poll_until(DEADLINE, what, probe).await.unwrap()
+}
+
+/// Waits for `future`.
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {} s in vain: {what}", DEADLINE.as_secs()),
+    }
+}

@@ -1,0 +1,230 @@
+//! A running daemon and the servers it uses.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use orinoco_testkit::{
+    Daemon, DaemonConfig, Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisDatabase, RedisKind,
+    process_is_running, unique_name,
+};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::{Answer, DEADLINE, Device, Socket, request};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_orinoco");
+const FOLDER_PREFIX: &str = "orinoco-front-door-";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Embedded,
+    Services,
+}
+
+/// What a daemon is started with, beyond what all tests want.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    settings: Vec<(String, String)>,
+    own_kafka: bool,
+}
+
+impl Setup {
+    /// Sets one key, as `set("stream.pairing", "timestamp")`.
+    pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A Kafka that the test may stop.
+    pub(crate) fn own_kafka(mut self) -> Self {
+        self.own_kafka = true;
+        self
+    }
+}
+
+/// Real servers of one daemon. Kafka is that of the run: devices have names of their own, so daemons may share its topics.
+pub(crate) struct Services {
+    pub(crate) mosquitto: Mosquitto,
+    pub(crate) redis: Redis,
+    pub(crate) kafka: KafkaAddress,
+    pub(crate) own_kafka: Option<Kafka>,
+    pub(crate) postgres: Option<Postgres>,
+    // Dropped with the daemon.
+    _database: Option<Database>,
+    _redis_qr: RedisDatabase,
+}
+
+pub(crate) struct World {
+    pub(crate) daemon: Daemon,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) services: Option<Services>,
+    environment: Vec<(String, String)>,
+    // Last: the daemon is gone when its files go.
+    _folder: TempDir,
+}
+
+static EMBEDDED: OnceCell<World> = OnceCell::const_new();
+static SERVICES: OnceCell<World> = OnceCell::const_new();
+
+impl World {
+    /// The daemon that tests share. Take devices of your own.
+    pub(crate) async fn shared(mode: Mode) -> &'static Self {
+        let cell = match mode {
+            Mode::Embedded => &EMBEDDED,
+            Mode::Services => &SERVICES,
+        };
+        cell.get_or_init(|| Self::start(mode, Setup::default().set("ws.stall_max_s", 120))).await
+    }
+
+    /// A daemon of the test's own.
+    pub(crate) async fn start(mode: Mode, setup: Setup) -> Self {
+        let folder = folder();
+        let data_dir = folder.path().join("data");
+        let mut config = DaemonConfig::default().set("stream.public", "true").set("limits.mode", "off");
+        let mut services = None;
+        if mode == Mode::Services {
+            let (started, with_services) = Services::start(&setup, config).await;
+            services = Some(started);
+            config = with_services;
+        }
+        for (key, value) in &setup.settings {
+            config = config.set(key, value);
+        }
+        let environment = config.environment.clone();
+        if mode == Mode::Services {
+            let migrated = command(&environment, &data_dir, &["migrate"]);
+            assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        }
+        let daemon = Daemon::spawn(Path::new(BINARY), config, &data_dir).await.unwrap();
+        Self { daemon, data_dir, services, environment, _folder: folder }
+    }
+
+    /// `mqtt://host:port` of the broker that devices publish to.
+    pub(crate) fn mqtt_url(&self) -> String {
+        match &self.services {
+            Some(services) => services.mosquitto.url().to_owned(),
+            None => format!("mqtt://{}", self.daemon.mqtt_address()),
+        }
+    }
+
+    /// A device, connected.
+    pub(crate) async fn device(&self) -> Device {
+        Device::connect(&self.mqtt_url()).await.unwrap()
+    }
+
+    /// A plain WebSocket: `watch("?device=D")`.
+    pub(crate) async fn watch(&self, query: &str) -> Socket {
+        Socket::open(self.daemon.ws_address(), query).await.unwrap()
+    }
+
+    /// GET on the HTTP port.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        request(self.daemon.http_address(), "GET", path, &[]).await
+    }
+
+    /// Runs `orinoco` to its end, with the daemon's configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        command(&self.environment(), &self.data_dir, arguments)
+    }
+
+    /// The same, beside what else the test does.
+    pub(crate) async fn command_beside(&self, arguments: &[&str]) -> Output {
+        let mut prepared = prepared(&self.environment(), &self.data_dir, arguments);
+        tokio::task::spawn_blocking(move || prepared.output().unwrap()).await.unwrap()
+    }
+
+    /// The daemon's configuration, for other commands.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let mut environment = self.environment.clone();
+        let addresses = [
+            ("HTTP__LISTEN", self.daemon.http_address()),
+            ("WS__LISTEN", self.daemon.ws_address()),
+            ("MQTT__LISTEN", self.daemon.mqtt_address()),
+        ];
+        environment.extend(addresses.map(|(name, value)| (format!("ORINOCO__{name}"), value.to_owned())));
+        environment
+    }
+
+    /// The objects that a command with `--json` prints.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let output = self.command(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// `host:port` of Kafka.
+    pub(crate) fn kafka(&self) -> &str {
+        self.services.as_ref().unwrap().kafka.brokers()
+    }
+}
+
+impl Services {
+    async fn start(setup: &Setup, config: DaemonConfig) -> (Self, DaemonConfig) {
+        let mosquitto = Mosquitto::start().await.unwrap();
+        let redis = Redis::start(RedisKind::Ws).await.unwrap();
+        let redis_qr = Redis::shared(RedisKind::Qr).await.unwrap().fresh_database().await.unwrap();
+        let own_kafka = if setup.own_kafka { Some(Kafka::start().await.unwrap()) } else { None };
+        let kafka = match &own_kafka {
+            Some(kafka) => kafka.address().clone(),
+            None => Kafka::shared().await.unwrap(),
+        };
+        // With its own Kafka, all servers are the test's to stop.
+        let postgres = if setup.own_kafka { Some(Postgres::start().await.unwrap()) } else { None };
+        let database = match &postgres {
+            Some(_) => None,
+            None => Some(Postgres::shared().await.unwrap().fresh_database().await.unwrap()),
+        };
+        let postgres_url = match (&postgres, &database) {
+            (Some(server), _) => server.url().to_owned(),
+            (None, Some(database)) => database.url().to_owned(),
+            (None, None) => unreachable!(),
+        };
+        let config = config
+            .set("mode", "services")
+            .set("mqtt.url", mosquitto.url())
+            .set("mqtt.client_id", unique_name("ingest"))
+            .set("redis_ws.url", redis.url())
+            .set("redis_qr.url", redis_qr.url())
+            .set("kafka.brokers", kafka.brokers())
+            .set("postgres.url", postgres_url);
+        let services = Self { mosquitto, redis, kafka, own_kafka, postgres, _database: database, _redis_qr: redis_qr };
+        (services, config)
+    }
+}
+
+/// Runs `orinoco` to its end, with this environment alone as its configuration.
+pub(crate) fn command(environment: &[(String, String)], data_dir: &Path, arguments: &[&str]) -> Output {
+    prepared(environment, data_dir, arguments).output().unwrap()
+}
+
+/// The command, before it runs.
+pub(crate) fn prepared(environment: &[(String, String)], data_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    // A command that hangs ends, with 124.
+    command.arg(DEADLINE.as_secs().to_string()).arg(BINARY).arg("--data-dir").arg(data_dir).args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ORINOCO__")) {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+    let folder = data_dir.ancestors().skip(1).find(|path| path.is_dir());
+    command.current_dir(folder.unwrap());
+    command
+}
+
+/// A folder of this test process; those of earlier processes, which were killed, go. (The path of a Unix socket is short, so it is not
+/// in the target directory.)
+pub(crate) fn folder() -> TempDir {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|pid: u32| !process_is_running(pid)) {
+            // Another test may be removing it as well.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    TempDir::with_prefix(format!("{FOLDER_PREFIX}{}-", std::process::id())).unwrap()
+}
