@@ -6,7 +6,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderValue, Method,
+    HeaderValue, Method,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
 };
 use warp::{Filter, Rejection, Reply, filters::BoxedFilter, reply::Response};
@@ -77,10 +77,4 @@ pub(crate) fn with_security_headers(reply: impl Reply) -> Response {
     set(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     set(CACHE_CONTROL, "no-store");
     response
-}
-
-/// Whether the body that a request announces is too long. Routes bound what they read; this spares reading at all.
-pub(super) fn announces_more_than(headers: &HeaderMap, body_bytes_max: usize) -> bool {
-    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > body_bytes_max as u64)
 }

@@ -4,21 +4,25 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, StatusCode, header::CONNECTION};
+use http::{
+    Request, StatusCode, Version,
+    header::{CONTENT_LENGTH, EXPECT, HOST},
+};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::Service, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use orinoco_ports::{Running, Server, ServerError};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use warp::{filters::BoxedFilter, reply::Response};
 
 use super::{
     HttpDeps,
     listen::{Accepted, Port, bind},
     problem::{Problem, internal},
-    routes::{announces_more_than, routes, with_security_headers},
+    routes::{routes, with_security_headers},
 };
 
 /// How long a request's head may take, from the end of the last answer on: the keep-alive timeout as well.
@@ -27,6 +31,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long a client may take nothing of an answer.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Of a body that was refused.
+const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The HTTP port.
 pub struct HttpServer {
@@ -98,8 +106,9 @@ async fn respond(
     routes: BoxedFilter<(Response,)>,
 ) -> Result<Response, Infallible> {
     let method = request.method().clone();
-    let response = if announces_more_than(request.headers(), deps.body_bytes_max) {
-        too_large(deps.body_bytes_max)
+    let response = if let Err(problem) = check_head(&request, deps.body_bytes_max) {
+        discard(request).await;
+        with_security_headers(problem.into_response())
     } else {
         let routed = TowerToHyperService::new(warp::service(routes)).call(request);
         match AssertUnwindSafe(routed).catch_unwind().await {
@@ -115,12 +124,40 @@ async fn respond(
     Ok(response)
 }
 
-/// The body is not read, so the connection can't go on.
-fn too_large(body_bytes_max: usize) -> Response {
-    let detail = format!("the body is longer than {body_bytes_max} bytes; send less");
-    let problem =
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).header(CONNECTION, HeaderValue::from_static("close"));
-    with_security_headers(problem.into_response())
+/// What holds for every request, whatever its route.
+fn check_head(request: &Request<Incoming>, body_bytes_max: usize) -> Result<(), Problem> {
+    // RFC 9112, section 3.2.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+        return Err(Problem::bad_request("send one header `Host`"));
+    }
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > body_bytes_max as u64) {
+        let detail = format!("the body is longer than {body_bytes_max} bytes; send less");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(())
+}
+
+/// Reads a body that nobody wants, within bounds: most clients look for an answer only when they have sent all of it, and one that
+/// the kernel breaks off in the middle may never see it.
+async fn discard(request: Request<Incoming>) {
+    if request.headers().contains_key(EXPECT) {
+        // It waits for a word before it sends anything (RFC 9110, section 10.1.1).
+        return;
+    }
+    let mut body = request.into_body();
+    let reading = async {
+        let mut bytes_left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            match bytes_left.checked_sub(length) {
+                Some(left) => bytes_left = left,
+                None => return,
+            }
+        }
+    };
+    // In time or not, it is answered.
+    let _ = timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// Clients must not be able to make labels.

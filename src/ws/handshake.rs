@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 use orinoco_actors::{Resume, View};
 use orinoco_domain::DeviceId;
@@ -75,6 +75,9 @@ pub(super) fn accept_key(version: Version, headers: &HeaderMap) -> Result<String
     if single(headers, SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
         return Err(upgrade_required("use version 13 of the WebSocket protocol (RFC 6455)"));
     }
+    if single(headers, HOST).is_none() {
+        return Err(Problem::bad_request("send one header `Host`"));
+    }
     let key = single(headers, SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.ok_or_else(|| Problem::bad_request("header `Sec-WebSocket-Key` must be 16 bytes in base64"))?;
     Ok(derive_accept_key(key.as_bytes()))
@@ -124,6 +127,7 @@ mod tests {
     fn headers(changes: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let usual = [
+            ("host", "localhost"),
             ("upgrade", "websocket"),
             ("connection", "keep-alive, Upgrade"),
             ("sec-websocket-version", "13"),
@@ -169,6 +173,9 @@ mod tests {
         let mut twice = headers(&[]);
         twice.append(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==".parse().unwrap());
         assert!(accept_key(Version::HTTP_11, &twice).is_err());
+        let mut without_host = headers(&[]);
+        without_host.remove(HOST);
+        assert!(accept_key(Version::HTTP_11, &without_host).is_err());
     }
 
     #[test]

@@ -65,13 +65,33 @@ async fn a_dropped_port_is_free_again() {
 }
 
 #[tokio::test]
-async fn an_announced_body_beyond_the_bound_is_413() {
+async fn a_body_beyond_the_bound_is_413_also_for_who_sends_it_first() {
     let world = World::start().await;
     let port = serve(world.http_deps(PUBLIC)).await;
-    let head = b"POST /api/v1/devices HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\n\r\n";
-    let answer = exchange(port.place(), head).await;
-    assert_eq!(answer.status, 413);
-    assert!(answer.detail().contains("longer than 1024 bytes"));
+    let head = |length: usize, more: &str| {
+        format!(
+            "POST /api/v1/devices HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n"
+        )
+    };
+    let sent = [head(3_000_000, "").into_bytes(), vec![b'x'; 3_000_000]].concat();
+    for request in [sent, head(1025, "Expect: 100-continue\r\n").into_bytes()] {
+        let answer = exchange(port.place(), &request).await;
+        assert_eq!(answer.status, 413);
+        assert!(answer.detail().contains("longer than 1024 bytes"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_is_400() {
+    let world = World::start().await;
+    let port = serve(world.http_deps(PUBLIC)).await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        let request = format!("GET /healthz HTTP/1.1\r\nConnection: close\r\n{hosts}\r\n");
+        let answer = exchange(port.place(), request.as_bytes()).await;
+        assert_eq!((answer.status, answer.detail().as_str()), (400, "send one header `Host`"));
+    }
+    assert_eq!(exchange(port.place(), b"GET /healthz HTTP/1.0\r\n\r\n").await.status, 200);
 }
 
 #[tokio::test]
