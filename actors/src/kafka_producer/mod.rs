@@ -212,11 +212,14 @@ async fn attempt(arguments: &KafkaProducerArguments, work: &mut Work) -> Result<
 }
 
 async fn produce_dead_letters(log: &Arc<dyn RecordLog>, work: &mut Work) -> Result<(), LogError> {
-    let open = work.open_dead_letters();
-    if !open.is_empty() {
-        let produced = tokio::time::timeout(PRODUCE_TIMEOUT, log.produce_dead_letters(open)).await;
-        produced.unwrap_or_else(|_| Err(no_answer()))?;
-        work.dead_letters_done();
+    while !work.open_dead_letters().is_empty() {
+        let produced = tokio::time::timeout(PRODUCE_TIMEOUT, log.produce_dead_letters(work.open_dead_letters())).await;
+        match produced.unwrap_or_else(|_| Err(no_answer())) {
+            Ok(()) => work.dead_letters_done(),
+            // A letter that the log does not take must not hold up all that follows.
+            Err(LogError::TooLarge { index, .. }) if work.cut_letter(index) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

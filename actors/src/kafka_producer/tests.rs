@@ -43,3 +43,16 @@ fn dead_letters_are_open_until_done() {
     assert!(work.open_dead_letters().is_empty());
     assert_eq!(work.dead_letters(), 1);
 }
+
+#[test]
+fn a_dead_letter_that_is_too_large_is_cut_and_says_so() {
+    let letter = |work: &Work| serde_json::from_slice::<DeadLetter>(&work.open_dead_letters()[0].value).unwrap();
+    let id = "mqtt/1/j/1".parse().unwrap();
+    let whole = DeadLetter::new("coordX", b"12345678", "no number", "t").encode(&id, 0);
+    let mut work = Work::new(Vec::new(), vec![whole], 1);
+    assert!(work.cut_letter(0) && work.cut_letter(0));
+    assert_eq!(letter(&work).payload().unwrap(), b"12");
+    assert_eq!(letter(&work).reason, "no number (payload cut to its first 2 bytes)");
+    assert!(work.cut_letter(0) && work.cut_letter(0));
+    assert!(!work.cut_letter(0), "nothing is left to cut");
+}

@@ -2,6 +2,9 @@
 
 use orinoco_domain::{Axis, DeadLetter, Origin, RawRecord, RecordId, Timestamp};
 
+/// Behind the reason of a letter whose payload was too large.
+const CUT: &str = " (payload cut to its first ";
+
 pub(super) struct Work {
     /// By partition; empty when done.
     partitions: Vec<Vec<(Axis, RawRecord)>>,
@@ -64,5 +67,21 @@ impl Work {
         let head = &record.value[..record.value.len().min(64 * 1024)];
         let letter = DeadLetter::new(format!("kafka:{}/{partition}", axis.name()), head, reason, time);
         self.dead_letters.push(letter.encode(&id, now_ms));
+    }
+
+    /// Cuts a dead letter's payload to its first half and says so in its reason; false where there is nothing left to cut.
+    pub(super) fn cut_letter(&mut self, index: usize) -> bool {
+        let Some(record) = self.dead_letters.get_mut(index) else { return false };
+        let Ok(letter) = serde_json::from_slice::<DeadLetter>(&record.value) else { return false };
+        let payload = letter.payload().unwrap_or_default();
+        if payload.is_empty() {
+            return false;
+        }
+        let kept = payload.len() / 2;
+        let reason = letter.reason.split(CUT).next().unwrap_or_default();
+        let cut = DeadLetter::new(letter.topic, &payload[..kept], format!("{reason}{CUT}{kept} bytes)"), letter.time);
+        // Four strings always serialise.
+        record.value = serde_json::to_vec(&cut).unwrap_or_default();
+        true
     }
 }

@@ -32,7 +32,7 @@ section! {
         /// Whether the embedded broker takes clients without credentials.
         anonymous: bool = "anonymous", Flag, Fixed("true");
         /// Bytes of an MQTT packet; the embedded broker closes the connection of a longer one.
-        packet_size_max: u32 = "packet_size_max", Number::new(128..=16_777_216), Fixed("262144");
+        packet_size_max: u32 = "packet_size_max", Number::new(128..=524_288), Fixed("262144");
         /// Clients of the embedded broker at a time.
         sessions_max: usize = "sessions_max", Number::new(1..=1_000_000), Fixed("10000");
         /// Messages in flight without PUBACK a connection.
