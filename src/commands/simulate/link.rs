@@ -1,10 +1,12 @@
 //! One connection to the broker: MQTT 5.0, QoS 1, a bounded number in flight, and resumption when it breaks.
 //!
-//! A broken connection is resumed as MQTT has it (section 4.4). A broker that kept the session gets what is unacknowledged again from
-//! paho, with DUP. A broker that lost it (CONNACK says so) gets everything again from us, on a client that has nothing queued:
-//! paho forgets what was in flight then, but not what was about to be, and would send that first.
+//! What is unacknowledged when a connection breaks is sent again from here, in order, on a new client of paho's. The old one is
+//! never used again and never freed. Paho (C library 1.3.16) frees a QoS 1 message whose write fails and keeps a pointer to it
+//! for the next connection (`MQTTAsync_processCommand` on SOCKET_ERROR); connecting or destroying that client corrupts the heap. Left
+//! alone it is inert, and costs what was in flight.
 
 use std::collections::VecDeque;
+use std::mem::{ManuallyDrop, replace};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use paho_mqtt::{
     PersistenceType, Properties, PropertyCode, QOS_1,
 };
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fleet::Tally;
 use super::plan::Planned;
@@ -24,10 +26,14 @@ const DISCONNECT_MAX: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long the broker keeps a session without a connection.
 const SESSION_EXPIRY_S: u32 = 120;
+/// More than are ever in flight.
+const BUFFERED_MAX: i32 = 10_000;
 /// Between two attempts to connect again: doubled each time.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
-/// Without an acknowledgement for so long, though some are due, it gives up.
+/// Without an acknowledgement for so long, though some are due, the connection counts as broken.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// And for so long, over however many connections, it gives up.
 const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// Where to connect, and as whom.
@@ -42,19 +48,21 @@ pub(super) struct Broker {
 struct InFlight {
     topic: String,
     payload: Vec<u8>,
-    /// None: the connection has to be resumed first.
+    /// None: the connection has to be resumed first, which sends it.
     token: Option<DeliveryToken>,
 }
 
 pub(super) struct Link {
     broker: Broker,
     client_id: String,
-    client: AsyncClient,
+    client: ManuallyDrop<AsyncClient>,
     broken: Arc<Notify>,
     in_flight: VecDeque<InFlight>,
     in_flight_max: usize,
     /// The last acknowledgement, or when there was nothing to wait for.
     progress: Instant,
+    /// The same, or when the connection was resumed.
+    heard: Instant,
     tally: Arc<Tally>,
 }
 
@@ -74,9 +82,18 @@ impl Link {
         connect(&client, broker, in_flight_max).await.with_context(|| {
             format!("MQTT broker {} can't be reached; is it running, or `orinoco serve`? (--url, mqtt.url)", broker.url)
         })?;
-        let in_flight = VecDeque::with_capacity(in_flight_max);
-        let (broker, progress) = (broker.clone(), Instant::now());
-        Ok(Self { broker, client_id, client, broken, in_flight, in_flight_max, progress, tally })
+        let now = Instant::now();
+        Ok(Self {
+            broker: broker.clone(),
+            client_id,
+            client: ManuallyDrop::new(client),
+            broken,
+            in_flight: VecDeque::with_capacity(in_flight_max),
+            in_flight_max,
+            progress: now,
+            heard: now,
+            tally,
+        })
     }
 
     /// Publishes until the queue is closed and everything is acknowledged.
@@ -87,10 +104,12 @@ impl Link {
         let mut is_open = true;
         while is_open || !self.in_flight.is_empty() {
             if self.in_flight.is_empty() {
-                self.progress = Instant::now();
+                self.note_progress();
             }
             let has_room = self.in_flight.len() < self.in_flight_max;
             let broken = Arc::clone(&self.broken);
+            let is_waiting = !self.in_flight.is_empty();
+            let silent_at = self.heard + SILENCE_MAX;
             let front = self.in_flight.front_mut().and_then(|first| first.token.as_mut());
             tokio::select! {
                 biased;
@@ -100,12 +119,17 @@ impl Link {
                     Some(message) => self.publish(message).await?,
                     None => is_open = false,
                 },
-                () = tokio::time::sleep_until(self.progress + STALLED_MAX), if !self.in_flight.is_empty() => self.stalled()?,
+                () = sleep_until(silent_at), if is_waiting => self.resume().await?,
             }
         }
         // Everything is acknowledged; how the connection ends matters to nobody.
         let _ = timeout(DISCONNECT_MAX, self.client.disconnect(None)).await;
         Ok(())
+    }
+
+    fn note_progress(&mut self) {
+        self.progress = Instant::now();
+        self.heard = self.progress;
     }
 
     async fn publish(&mut self, message: Planned) -> anyhow::Result<()> {
@@ -122,10 +146,10 @@ impl Link {
             Ok(()) => {
                 self.in_flight.pop_front();
                 self.tally.count_acknowledged();
-                self.progress = Instant::now();
+                self.note_progress();
                 Ok(())
             }
-            Err(paho_mqtt::Error::ReasonCode(code)) => {
+            Err(paho_mqtt::Error::ReasonCode(code, _)) => {
                 let topic = self.in_flight.front().map(|first| first.topic.as_str()).unwrap_or_default();
                 bail!("MQTT broker {} refused a message on {topic}: {code}", self.broker.url)
             }
@@ -133,39 +157,36 @@ impl Link {
         }
     }
 
-    fn stalled(&self) -> anyhow::Result<()> {
-        let (due, seconds) = (self.in_flight.len(), STALLED_MAX.as_secs());
-        bail!("MQTT broker {}: no PUBACK for {seconds} s, {due} messages are due", self.broker.url)
-    }
-
-    /// Connects again, and sees to it that everything in flight is on its way again, in order.
+    /// Connects again, and sends everything in flight again, in order.
     async fn resume(&mut self) -> anyhow::Result<()> {
         let mut retry_after = RETRY_AFTER_MIN;
-        while self.try_resume().await.is_err() {
+        let mut last_error = None;
+        loop {
             if self.progress.elapsed() > STALLED_MAX {
-                self.stalled()?;
+                let (due, seconds) = (self.in_flight.len(), STALLED_MAX.as_secs());
+                let reason = last_error.unwrap_or_else(|| anyhow::anyhow!("connections break before a PUBACK"));
+                bail!("MQTT broker {}: no PUBACK for {seconds} s, {due} messages are due: {reason:#}", self.broker.url);
             }
             sleep(retry_after).await;
+            match self.try_resume().await {
+                Ok(()) => break,
+                Err(error) => last_error = Some(error),
+            }
             retry_after = RETRY_AFTER_MAX.min(retry_after * 2);
         }
+        self.heard = Instant::now();
         self.tally.count_reconnection();
         Ok(())
     }
 
     async fn try_resume(&mut self) -> anyhow::Result<()> {
         let fresh = client(&self.broker, &self.client_id, &self.broken)?;
-        let mut is_kept = connect(&fresh, &self.broker, self.in_flight_max).await?;
-        if is_kept {
-            timeout(DISCONNECT_MAX, fresh.disconnect(None)).await??;
-            is_kept = connect(&self.client, &self.broker, self.in_flight_max).await?;
-        } else {
-            self.client = fresh;
-        }
+        connect(&fresh, &self.broker, self.in_flight_max).await?;
+        // The old one is not dropped: see above.
+        let _ = replace(&mut self.client, ManuallyDrop::new(fresh));
         for message in &mut self.in_flight {
-            if !is_kept || message.token.is_none() {
-                let again = Message::new(message.topic.as_str(), message.payload.as_slice(), QOS_1);
-                message.token = Some(self.client.try_publish(again)?);
-            }
+            let again = Message::new(message.topic.as_str(), message.payload.as_slice(), QOS_1);
+            message.token = Some(self.client.try_publish(again)?);
         }
         Ok(())
     }
@@ -185,6 +206,8 @@ fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Res
         .client_id(client_id)
         .mqtt_version(MqttVersion::V5)
         .persistence(PersistenceType::None)
+        // Paho's default of 100 refuses a burst; what is in flight is bounded here.
+        .max_buffered_messages(BUFFERED_MAX)
         .finalize();
     let client = AsyncClient::new(options).context("the MQTT client can't be made")?;
     let (lost, ended) = (Arc::clone(broken), Arc::clone(broken));
@@ -193,13 +216,14 @@ fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Res
     Ok(client)
 }
 
-/// Connects; says whether the broker has kept the session.
-async fn connect(client: &AsyncClient, broker: &Broker, in_flight_max: usize) -> anyhow::Result<bool> {
-    let answer = timeout(CONNECT_MAX, client.connect(connect_options(broker, in_flight_max)?)).await??;
-    Ok(answer.connect_response().is_some_and(|response| response.session_present))
+async fn connect(client: &AsyncClient, broker: &Broker, in_flight_max: usize) -> anyhow::Result<()> {
+    // Paho keeps its own time; ours is for the case that it does not.
+    timeout(2 * CONNECT_MAX, client.connect(connect_options(broker, in_flight_max)?)).await??;
+    Ok(())
 }
 
 fn connect_options(broker: &Broker, in_flight_max: usize) -> anyhow::Result<ConnectOptions> {
+    // Not zero: paho would free what is in flight, and trip over the same pointers.
     let mut properties = Properties::new();
     properties.push_u32(PropertyCode::SessionExpiryInterval, SESSION_EXPIRY_S)?;
     let mut options = ConnectOptionsBuilder::new_v5();
