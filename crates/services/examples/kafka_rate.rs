@@ -1,6 +1,6 @@
 //! What Kafka costs this side: records a second, processor seconds a million records written and read.
 //!
-//! `cargo run --release -p orinoco-services --example log_rate -- [records] [brokers]`; without brokers, starts a Kafka of its own.
+//! `cargo run --release -p orinoco-services --example kafka_rate -- [records] [brokers]`; without brokers, starts a Kafka of its own.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
