@@ -1,8 +1,9 @@
 //! Logs: lines on the standard error output, for people or for machines.
 //!
-//! Messages are lower-case, fields structured with units; a line for each message of a device is TRACE.
+//! Messages are lower-case, fields structured with units; a line for each message of a device is TRACE. No colours: the same on a
+//! terminal and in a file.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -21,7 +22,7 @@ pub fn init(telemetry: &Telemetry) -> Result<(), TryInitError> {
     let filter = filter(&telemetry.log);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match telemetry.log_format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).finish().try_init()?,
+        LogFormat::Text => builder.with_ansi(false).finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init()?,
     }
     std::panic::set_hook(Box::new(|panic| {

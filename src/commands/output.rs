@@ -32,6 +32,13 @@ impl Output {
         self.is_terminal
     }
 
+    /// Columns and rows, where this is a terminal that knows them.
+    #[must_use]
+    pub fn terminal_size(&self) -> Option<(usize, usize)> {
+        let size = if self.is_terminal { rustix::termios::tcgetwinsize(io::stdout()).ok()? } else { return None };
+        (size.ws_col > 0 && size.ws_row > 0).then(|| (usize::from(size.ws_col), usize::from(size.ws_row)))
+    }
+
     /// # Errors
     /// [`OutputClosed`], or what the system says.
     pub fn line(&mut self, text: impl std::fmt::Display) -> anyhow::Result<()> {

@@ -1,5 +1,9 @@
 //! Publishes payloads as a device would: MQTT 5.0, QoS 1, one at a time.
+//!
+//! The client is never destroyed. The C library may still refer to one whose connection failed, and stops its threads with the last one,
+//! which races with the next that is made; either corrupts the heap. A command makes one client and ends.
 
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -24,7 +28,7 @@ pub(super) trait Publish: Send + Sync {
 
 /// A connection to the broker that devices publish to.
 pub(super) struct Publisher {
-    client: AsyncClient,
+    client: ManuallyDrop<AsyncClient>,
     url: String,
 }
 
@@ -39,7 +43,7 @@ impl Publisher {
             .client_id("")
             .persistence(PersistenceType::None)
             .finalize();
-        let client = AsyncClient::new(options).context("the MQTT client can't be made")?;
+        let client = ManuallyDrop::new(AsyncClient::new(options).context("the MQTT client can't be made")?);
         let mut connect = ConnectOptionsBuilder::new_v5();
         connect.clean_start(true).connect_timeout(CONNECT_MAX);
         if let Some(username) = &config.mqtt.username {
@@ -97,7 +101,7 @@ mod tests {
             .client_id("")
             .persistence(PersistenceType::None)
             .finalize();
-        let mut subscriber = AsyncClient::new(options).unwrap();
+        let mut subscriber = ManuallyDrop::new(AsyncClient::new(options).unwrap());
         let messages = subscriber.get_stream(8);
         subscriber.connect(ConnectOptionsBuilder::new_v5().clean_start(true).finalize()).await.unwrap();
         subscriber.subscribe(&topic, QOS_1).await.unwrap();

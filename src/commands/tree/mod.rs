@@ -84,6 +84,7 @@ pub async fn run(args: &TreeArgs, config: &Config, output: &mut Output) -> anyho
             },
         };
         if redraws {
+            let text = output.terminal_size().map_or_else(|| text.clone(), |size| fit(&text, size));
             output.write(&format!("{HOME}{}{CLEAR_REST}", text.replace('\n', &format!("{CLEAR_LINE}\n"))))?;
         } else {
             output.write(&text)?;
@@ -98,4 +99,28 @@ async fn once(client: &mut Client, json: bool) -> anyhow::Result<String> {
     }
     let view: TreeView = serde_json::from_value(snapshot).context("the daemon's answer is of another version")?;
     Ok(view.render())
+}
+
+/// Cuts what would wrap or scroll, and so be left standing at the next redraw. The last row stays free for the cursor.
+fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
+    let cut = |line: &str| format!("{}\n", line.chars().take(columns).collect::<String>());
+    let (count, room) = (text.lines().count(), rows.saturating_sub(1));
+    if count <= room {
+        return text.lines().map(cut).collect();
+    }
+    let shown = room.saturating_sub(1);
+    let rest = format!("... {} more lines: a taller window shows them", count - shown);
+    text.lines().take(shown).map(cut).chain([cut(&rest)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn a_redrawn_tree_never_wraps_or_scrolls() {
+        assert_eq!(fit("abcdef\ng\n", (3, 3)), "abc\ng\n");
+        assert_eq!(fit("a\nb\nc\n", (60, 3)), "a\n... 2 more lines: a taller window shows them\n");
+        assert_eq!(fit("é\u{fc}x\n", (2, 9)), "é\u{fc}\n");
+    }
 }
