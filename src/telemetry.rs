@@ -10,9 +10,10 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Libraries whose `info` is our `debug`. Directives of the configuration come after these, and so win.
+/// Libraries whose `info` is our `debug`; rskafka warns at every try while Kafka is away, which the health board says once. Directives of
+/// the configuration come after these, and so win.
 const LIBRARIES: &str =
-    "rmqtt=warn,rmqtt_net=warn,rskafka=warn,tokio_postgres=warn,refinery_core=warn,ractor=warn,warp=warn";
+    "rmqtt=warn,rmqtt_net=warn,rskafka=error,tokio_postgres=warn,refinery_core=warn,ractor=warn,warp=warn";
 
 /// Starts to log, once a process. Panics are logged as well, with their place.
 ///

@@ -91,9 +91,18 @@ async fn examine(probe: &Probe) -> Finding {
             advice: info.advice,
             ..finding
         },
-        Ok(Err(reason)) => finding.wrong(reason),
-        Err(_) => finding.wrong(format!("no answer within {} s", PROBE_MAX.as_secs())),
+        Ok(Err(reason)) => finding.wrong(with_remedy(probe.name, &reason)),
+        Err(_) => finding.wrong(with_remedy(probe.name, &format!("no answer within {} s", PROBE_MAX.as_secs()))),
     }
+}
+
+/// Unless the backend's own words name a key already.
+fn with_remedy(section: &str, reason: &str) -> String {
+    let key = if section == "kafka" { "kafka.brokers".to_owned() } else { format!("{section}.url") };
+    if reason.contains(&format!("{section}.")) || reason.contains("`orinoco ") {
+        return reason.to_owned();
+    }
+    format!("{reason}; start it if it is down, or set {key} to where and as whom it is reached")
 }
 
 #[cfg(test)]
@@ -143,13 +152,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_that_is_away_is_a_failure_and_the_others_are_told_of_all_the_same() {
-        let away = Err("can't be reached: refused; start it".to_owned());
+        let away = Err("can't be reached: refused".to_owned());
         let (code, text) = doctor(true, vec![probe("kafka", away), probe("redis_ws", well())]).await;
         assert_eq!(code, ExitCode::FAILURE);
         let findings: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of = |name: &str| findings.iter().find(|finding| finding["name"] == name).unwrap();
         assert_eq!(of("kafka")["status"], "wrong");
-        assert_eq!(of("kafka")["problem"], "can't be reached: refused; start it");
+        let remedy = "can't be reached: refused; start it if it is down, or set kafka.brokers to where and as whom it is reached";
+        assert_eq!(of("kafka")["problem"], remedy);
         assert_eq!(of("redis_ws")["status"], "ok");
         assert_eq!(of("redis_ws")["version"], "Redis 7.2");
         assert!(of("redis_ws")["latencyMs"].is_f64());
@@ -159,7 +169,8 @@ mod tests {
     async fn a_backend_that_never_answers_is_given_up() {
         let ask = || -> BoxFuture<'static, Result<BackendInfo, String>> { Box::pin(std::future::pending()) };
         let hanging = Probe { name: "kafka", place: "here".to_owned(), ask: Box::new(ask) };
-        assert_eq!(examine(&hanging).await.problem.as_deref(), Some("no answer within 15 s"));
+        let problem = examine(&hanging).await.problem.unwrap();
+        assert!(problem.starts_with("no answer within 15 s; "), "{problem}");
     }
 
     #[tokio::test]
