@@ -16,7 +16,7 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
     let _turn = turn().await;
     let world = World::start(mode, Setup::default().set("stream.history_max", 1_000_000)).await;
     let plan = LoadPlan { connections: 4, devices: 4, messages_per_second: 4_000 };
-    let load = Load::start(&world.mqtt_url(), plan).await;
+    let load = Load::start(&world, plan).await;
     let devices = load.devices().to_vec();
     let watched = devices[0].clone();
     let (end, ended) = watch::channel(None);

@@ -61,7 +61,7 @@ async fn malformed_payloads_are_acknowledged_and_kept_with_their_bytes(mode: Mod
     payloads.push(vec![b'7'; 100_000]);
     let topic = format!("devices/{name}/coordX");
     for payload in &payloads {
-        device.publish(&topic, payload.clone()).await;
+        device.publish(&topic, payload).await;
     }
     // A device's name that is none; and, where all topics reach us, topics of other kinds.
     let mut odd = vec![format!("devices/{name} x/coordX"), format!("devices/{name}é/coordY")];
@@ -99,8 +99,10 @@ async fn ten_thousand_malformed_payloads_in_a_row_stall_nobody(mode: Mode) {
         let device = world.device().await;
         let topic = format!("devices/{bad}/coordX");
         for first in (0..LETTERS).step_by(100) {
-            let tokens: Vec<_> =
-                (first..first + 100).map(|number| device.send(&topic, format!("bad {number}"))).collect();
+            let mut tokens = Vec::new();
+            for number in first..first + 100 {
+                tokens.push(device.send(&topic, format!("bad {number}")).await);
+            }
             for token in tokens {
                 within("a PUBACK", token).await.unwrap();
             }
@@ -131,7 +133,7 @@ async fn a_packet_over_the_bound_closes_the_connection() {
     let world = World::shared(Mode::Embedded).await;
     let name = unique_name("d");
     let mut device = world.device().await;
-    let token = device.send(&format!("devices/{name}/coordX"), vec![b'1'; 300_000]);
+    let token = device.send(&format!("devices/{name}/coordX"), vec![b'1'; 300_000]).await;
     within("the end of the connection", device.lost()).await;
     drop(token);
     assert_eq!(letters(world, &format!("devices/{name}")), BTreeMap::new());

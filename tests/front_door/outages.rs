@@ -47,7 +47,7 @@ async fn a_backend_that_is_away_under_load_costs_nothing_and_comes_back_by_itsel
     let world = World::start(Mode::Services, setup).await;
     let services = world.services.as_ref().unwrap();
     let plan = LoadPlan { connections: 2, devices: 5, messages_per_second: 1_000 };
-    let load = Load::start(&world.mqtt_url(), plan).await;
+    let load = Load::start(&world, plan).await;
     let device = load.devices()[0].clone();
     let head = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
     for backend in [Backend::Redis, Backend::Kafka, Backend::Mqtt, Backend::Postgres] {

@@ -1,6 +1,6 @@
 //! Clients that don't keep up, and too many of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use orinoco_testkit::unique_name;
 
@@ -11,35 +11,35 @@ for_both_modes! {
     a_client_that_is_too_slow_is_closed_with_3008
 }
 
-/// Publishes `rounds` values of X of each device, without waiting for each PUBACK.
+/// Messages without PUBACK at a time.
+const WINDOW_MAX: usize = 80;
+
+/// Publishes a number on X of each device, once a round.
 async fn flood(device: &Device, names: &[String], rounds: std::ops::Range<usize>) {
     for round in rounds {
-        let mut tokens = Vec::new();
-        for name in names {
-            tokens.push(device.send(&format!("devices/{name}/coordX"), round.to_string()));
-        }
-        for token in tokens {
-            within("a PUBACK", token).await.unwrap();
-        }
+        publish_all(device, names.iter().map(|name| format!("devices/{name}/coordX")), round).await;
     }
 }
 
-async fn start(device: &Device, count: usize) -> Vec<String> {
-    let prefix = unique_name("flood");
-    let names: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
-    let mut tokens = Vec::new();
-    for name in &names {
-        for axis in ["coordX", "coordY"] {
-            tokens.push(device.send(&format!("devices/{name}/{axis}"), "0"));
-        }
-        if tokens.len() >= 100 {
-            for token in tokens.drain(..) {
-                within("a PUBACK", token).await.unwrap();
-            }
+async fn publish_all(device: &Device, topics: impl Iterator<Item = String>, value: usize) {
+    let mut tokens = VecDeque::new();
+    for topic in topics {
+        tokens.push_back(device.send(&topic, value.to_string()).await);
+        if tokens.len() == WINDOW_MAX {
+            within("a PUBACK", tokens.pop_front().unwrap()).await.unwrap();
         }
     }
     for token in tokens {
         within("a PUBACK", token).await.unwrap();
+    }
+}
+
+/// Devices with a first value on both axes.
+async fn start(device: &Device, count: usize) -> Vec<String> {
+    let prefix = unique_name("flood");
+    let names: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
+    for axis in ["coordX", "coordY"] {
+        publish_all(device, names.iter().map(|name| format!("devices/{name}/{axis}")), 0).await;
     }
     names
 }

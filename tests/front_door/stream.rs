@@ -65,7 +65,7 @@ async fn a_snapshot_is_followed_without_gap_and_repeat_under_load(mode: Mode) {
     let _turn = turn().await;
     let world = World::shared(mode).await;
     let plan = LoadPlan { connections: 2, devices: 10, messages_per_second: 1_000 };
-    let load = Load::start(&world.mqtt_url(), plan).await;
+    let load = Load::start(world, plan).await;
     let devices = load.devices().to_vec();
     let (end, _) = watch::channel(None::<BTreeMap<String, u64>>);
     let mut readers = Vec::new();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use orinoco_testkit::unique_name;
 use serde_json::Value;
 
-use crate::support::{Mode, Said, Setup, World, until};
+use crate::support::{Load, LoadPlan, Mode, Repeats, Said, Setup, World, turn, until};
 
 const TREE: &str = include_str!("../../supervision.toml");
 
@@ -16,7 +16,8 @@ async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempD
     let text = TREE.replace("allow_kill = false", "allow_kill = true");
     assert_ne!(text, TREE);
     fs::write(&file, change(text)).unwrap();
-    (World::start(Mode::Embedded, Setup::default().set("supervision", file.display())).await, folder)
+    let setup = Setup::default().set("supervision", file.display()).set("stream.history_max", 1_000_000);
+    (World::start(Mode::Embedded, setup).await, folder)
 }
 
 /// Incarnations of all actors, by path.
@@ -91,32 +92,28 @@ async fn a_socket_whose_session_is_killed_is_closed_with_1012_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_worker_that_is_killed_comes_back_and_loses_nothing() {
+async fn every_worker_that_is_killed_under_load_comes_back_and_nothing_is_lost() {
+    let _turn = turn().await;
     let (world, _folder) = world(|text| text).await;
-    let name = unique_name("d");
-    let device = world.device().await;
-    device.move_to(&name, -1.0, -1.0).await;
+    let plan = LoadPlan { connections: 2, devices: 4, messages_per_second: 400 };
+    let load = Load::start(&world, plan).await;
+    let device = load.devices()[0].clone();
+    let offset = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
     let workers: Vec<String> = incarnations(&world)
         .into_keys()
         .filter(|path| path.starts_with("root/stream/") || path.starts_with("root/listeners/"))
-        .filter(|path| !path.ends_with("broker"))
         .collect();
     assert!(workers.len() > 10, "{workers:?}");
-    let mut value = 0;
     for path in &workers {
-        let killed = world.command(&["tree", "--kill", path]);
+        let before = until("a value", &offset).await;
+        until("the stream to move on", async || offset().await.filter(|now| *now > before + 5)).await;
+        let incarnation = incarnations(&world)[path];
+        let killed = world.command_beside(&["tree", "--kill", path]).await;
         assert!(killed.status.success(), "{path}: {}", String::from_utf8_lossy(&killed.stderr));
-        for _ in 0..5 {
-            device.publish(&format!("devices/{name}/coordX"), value.to_string()).await;
-            value += 1;
-        }
+        until("its next incarnation", async || (incarnations(&world)[path] > incarnation).then_some(())).await;
     }
-    until("the last value", async || {
-        let latest = crate::support::latest(&world, &name).await?;
-        (latest.x == f64::from(value - 1)).then_some(())
-    })
-    .await;
-    let frames = crate::support::history(&world, &name).await;
-    let found = frames.iter().map(|frame| frame.x);
-    assert!(found.eq((-1..value).map(f64::from)), "{frames:?}");
+    let ledger = load.stop().await;
+    // Without ingest or broker devices are cut off, and send again what was not acknowledged.
+    ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
+    world.daemon.wait_until_ready(crate::support::DEADLINE).await.unwrap();
 }

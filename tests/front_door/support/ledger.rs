@@ -36,6 +36,10 @@ impl Ledger {
         self.sends.extend(other.sends);
     }
 
+    pub(crate) fn devices(&self) -> &[String] {
+        &self.devices
+    }
+
     /// Messages, each counted once.
     pub(crate) fn messages(&self) -> usize {
         self.sends.values().map(Vec::len).sum()

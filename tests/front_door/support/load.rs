@@ -3,14 +3,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use orinoco_testkit::unique_name;
-use paho_mqtt::DeliveryToken;
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Device, Ledger, within};
+use super::{Device, Ledger, Token, World, latest, until, within};
 
 const TICK: Duration = Duration::from_millis(10);
 /// Unacknowledged messages of one connection.
@@ -32,19 +31,22 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) async fn start(url: &str, plan: LoadPlan) -> Self {
+    /// Each device has a value when this returns: its very first message is the only one that yields nothing.
+    pub(crate) async fn start(world: &World, plan: LoadPlan) -> Self {
         let mut load = Self { devices: Vec::new(), connections: Vec::new() };
+        let url = world.mqtt_url();
         for _ in 0..plan.connections {
             let devices: Vec<String> = (0..plan.devices).map(|_| unique_name("load")).collect();
             load.devices.extend(devices.iter().cloned());
             let per_second = plan.messages_per_second / plan.connections;
-            let sender = Sender {
-                url: url.to_owned(),
+            let mut sender = Sender {
+                url: url.clone(),
                 per_tick: (per_second * 10).div_ceil(1_000),
                 ledger: Ledger::new(devices),
                 next: 0,
                 unacknowledged: VecDeque::new(),
             };
+            sender.begin(world, plan.devices).await;
             let (stop, stopped) = oneshot::channel();
             load.connections.push((stop, tokio::spawn(sender.run(stopped))));
         }
@@ -77,10 +79,23 @@ struct Sender {
     /// Number of the next message.
     next: usize,
     /// In order, with the number.
-    unacknowledged: VecDeque<(usize, DeliveryToken)>,
+    unacknowledged: VecDeque<(usize, Token)>,
 }
 
 impl Sender {
+    /// The first value of both axes of each device.
+    async fn begin(&mut self, world: &World, devices: usize) {
+        let connection = self.connect().await;
+        while self.next < 2 * devices {
+            let (topic, payload) = self.ledger.record(self.next);
+            connection.publish(&topic, payload).await;
+            self.next += 1;
+        }
+        for device in self.ledger.devices() {
+            until("a first value", async || latest(world, device).await).await;
+        }
+    }
+
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Ledger {
         let mut connection = self.connect().await;
         let mut ticks = interval(TICK);
@@ -108,7 +123,7 @@ impl Sender {
                     for _ in 0..self.per_tick {
                         if self.unacknowledged.len() < WINDOW_MAX {
                             self.next += 1;
-                            self.send(&connection, self.next - 1);
+                            self.send(&connection, self.next - 1).await;
                         }
                     }
                 }
@@ -117,9 +132,9 @@ impl Sender {
         self.ledger
     }
 
-    fn send(&mut self, connection: &Device, number: usize) {
+    async fn send(&mut self, connection: &Device, number: usize) {
         let (topic, payload) = self.ledger.record(number);
-        self.unacknowledged.push_back((number, connection.send(&topic, payload)));
+        self.unacknowledged.push_back((number, connection.send(&topic, payload).await));
     }
 
     async fn connect(&self) -> Device {
@@ -139,7 +154,7 @@ impl Sender {
         let connection = self.connect().await;
         let unacknowledged = std::mem::take(&mut self.unacknowledged);
         for (number, _) in unacknowledged {
-            self.send(&connection, number);
+            self.send(&connection, number).await;
         }
         connection
     }

@@ -13,9 +13,9 @@ use std::{future::Future, time::Duration};
 use orinoco_testkit::poll_until;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub(crate) use device::Device;
+pub(crate) use device::{Device, Token};
 pub(crate) use frame::Frame;
-pub(crate) use ledger::{Ledger, Repeats, history, latest};
+pub(crate) use ledger::{Ledger, Repeats, latest};
 pub(crate) use load::{Load, LoadPlan};
 pub(crate) use rest::{Answer, request};
 pub(crate) use socket::{Said, Socket};
