@@ -1,12 +1,16 @@
 //! One connection to the broker: MQTT 5.0, QoS 1, a bounded number in flight, and resumption when it breaks.
 //!
-//! What is unacknowledged when a connection breaks is sent again from here, in order, on a new client of paho's. The old one is
-//! never used again and never freed. Paho (C library 1.3.16) frees a QoS 1 message whose write fails and keeps a pointer to it
-//! for the next connection (`MQTTAsync_processCommand` on SOCKET_ERROR); connecting or destroying that client corrupts the heap. Left
-//! alone it is inert, and costs what was in flight.
+//! What is unacknowledged when a connection breaks is sent again from here, in order, on a new client of paho's. No client is ever
+//! freed, and one that has published is not connected again:
+//! - Paho (C library 1.3.16) frees a QoS 1 message whose write fails and keeps a pointer to it for the next connection
+//!   (`MQTTAsync_processCommand` on SOCKET_ERROR); connecting or destroying that client corrupts the heap. Left alone it is inert.
+//! - A client whose connect fails may be let go last by paho's own thread, which then waits for a lock that it holds itself, and
+//!   all clients of the process with it.
+//!
+//! That costs what was in flight, and a client, for each time that a connection breaks.
 
 use std::collections::VecDeque;
-use std::mem::{ManuallyDrop, replace};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +56,15 @@ struct InFlight {
     token: Option<DeliveryToken>,
 }
 
+/// Never freed: see above.
+type Client = ManuallyDrop<AsyncClient>;
+
 pub(super) struct Link {
     broker: Broker,
     client_id: String,
-    client: ManuallyDrop<AsyncClient>,
+    client: Client,
+    /// Tried to connect, and has not published yet.
+    next: Option<Client>,
     broken: Arc<Notify>,
     in_flight: VecDeque<InFlight>,
     in_flight_max: usize,
@@ -86,7 +95,8 @@ impl Link {
         Ok(Self {
             broker: broker.clone(),
             client_id,
-            client: ManuallyDrop::new(client),
+            client,
+            next: None,
             broken,
             in_flight: VecDeque::with_capacity(in_flight_max),
             in_flight_max,
@@ -180,10 +190,14 @@ impl Link {
     }
 
     async fn try_resume(&mut self) -> anyhow::Result<()> {
-        let fresh = client(&self.broker, &self.client_id, &self.broken)?;
-        connect(&fresh, &self.broker, self.in_flight_max).await?;
-        // The old one is not dropped: see above.
-        let _ = replace(&mut self.client, ManuallyDrop::new(fresh));
+        let next = match &mut self.next {
+            Some(next) => next,
+            None => self.next.insert(client(&self.broker, &self.client_id, &self.broken)?),
+        };
+        connect(next, &self.broker, self.in_flight_max).await?;
+        if let Some(next) = self.next.take() {
+            self.client = next;
+        }
         for message in &mut self.in_flight {
             let again = Message::new(message.topic.as_str(), message.payload.as_slice(), QOS_1);
             message.token = Some(self.client.try_publish(again)?);
@@ -200,7 +214,7 @@ async fn wait(token: Option<&mut DeliveryToken>) -> paho_mqtt::Result<()> {
     }
 }
 
-fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Result<AsyncClient> {
+fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Result<Client> {
     let options = CreateOptionsBuilder::new()
         .server_uri(broker.url.replacen("mqtt://", "tcp://", 1))
         .client_id(client_id)
@@ -209,7 +223,7 @@ fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Res
         // Paho's default of 100 refuses a burst; what is in flight is bounded here.
         .max_buffered_messages(BUFFERED_MAX)
         .finalize();
-    let client = AsyncClient::new(options).context("the MQTT client can't be made")?;
+    let client = ManuallyDrop::new(AsyncClient::new(options).context("the MQTT client can't be made")?);
     let (lost, ended) = (Arc::clone(broken), Arc::clone(broken));
     client.set_connection_lost_callback(move |_| lost.notify_one());
     client.set_disconnected_callback(move |_, _, _| ended.notify_one());

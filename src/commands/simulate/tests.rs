@@ -120,6 +120,9 @@ async fn made_up_devices_publish_for_the_duration() {
     }
 }
 
+/// Long enough for attempts to connect that fail.
+const AWAY: Duration = Duration::from_millis(500);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_gets_everything_in_order() {
     let mut setup = Setup::new().await;
@@ -132,6 +135,7 @@ async fn a_broker_that_restarts_gets_everything_in_order() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         setup.running.take().unwrap().drain().await;
+        tokio::time::sleep(AWAY).await;
         setup.running = Some(setup.broker.start().await.unwrap());
     }
     assert_eq!(simulating.await.unwrap(), ExitCode::SUCCESS);
