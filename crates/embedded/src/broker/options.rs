@@ -36,7 +36,7 @@ pub struct BrokerOptions {
     pub retained_max: usize,
     /// Bytes of retained topics and payloads, likewise. Default 16 MiB.
     pub retained_bytes_max: usize,
-    /// From the accepted connection to a whole CONNECT; then it is closed (up to a quarter later). Default 10 s.
+    /// From the accepted connection to a whole CONNECT; then it is closed (up to half later). Default 10 s.
     pub handshake_timeout: Duration,
     /// How long a client may leave a packet unread; then it is cut off. Default 5 s.
     pub send_timeout: Duration,

@@ -27,7 +27,7 @@ use super::unidentified::UnidentifiedSockets;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at what a drain waits for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
-/// Between two sweeps, at most; a quarter of the handshake timeout if that is less.
+/// Between two sweeps, at most; half the handshake timeout if that is less.
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct RunningBroker {
@@ -166,7 +166,7 @@ async fn sweep(
     counters: Arc<Counters>,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let interval = (handshake_timeout / 4).min(SWEEP_INTERVAL_MAX);
+    let interval = (handshake_timeout / 2).min(SWEEP_INTERVAL_MAX);
     let mut sockets = match UnidentifiedSockets::new(address, handshake_timeout) {
         Ok(sockets) => Some(sockets),
         Err(error) => {

@@ -10,12 +10,13 @@
 //! in the log, and such connections stay.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
+use std::mem::take;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 /// Sockets at one listening address, by inode.
@@ -119,18 +120,21 @@ impl UnidentifiedSockets {
     }
 }
 
-/// This process's sockets: inode and descriptor.
+/// This process's sockets: inode and descriptor. As many system calls as there are descriptors, so without paths to resolve.
 fn socket_inodes() -> io::Result<HashMap<u64, RawFd>> {
     let mut sockets = HashMap::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
+    let folder = openat(CWD, "/proc/self/fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut target = Vec::new();
+    for entry in Dir::read_from(&folder)? {
         let entry = entry?;
+        let Some(descriptor) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
         // Descriptors may be closed while we read.
-        let Ok(target) = fs::read_link(entry.path()) else { continue };
-        let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let descriptor = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if let (Some(inode), Some(descriptor)) = (inode, descriptor) {
+        let Ok(link) = readlinkat(&folder, entry.file_name(), take(&mut target)) else { continue };
+        let inode = link.to_str().ok().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        if let Some(inode) = inode {
             sockets.insert(inode, descriptor);
         }
+        target = link.into_bytes();
     }
     Ok(sockets)
 }
