@@ -1,9 +1,14 @@
 //! Values and decisions of orinoco, pure: no clock, no I/O, no runtime.
 //!
-//! A value is parsed once, at the edge, into a type that can't be wrong (`DeviceId`, `Axis`, `Timestamp`); a decision
-//! (pairing, partitioning) is a function of its arguments. Everything here is tested without a server.
+//! A value is parsed once, at the edge, into a type that can't be wrong (`DeviceId`, `Email`, `Timestamp`); a decision
+//! (pairing, partitioning, a challenge's step, a refresh token's rotation) is a function of its arguments. Everything here is tested
+//! without a server.
 
+pub mod account;
+pub mod audit;
 mod axis;
+pub mod challenge;
+mod client;
 mod dead_letter;
 mod device;
 mod frame;
@@ -12,10 +17,13 @@ mod partition;
 mod reading;
 mod record;
 mod record_id;
+pub mod refresh;
+pub mod secret;
 mod timestamp;
 mod topic;
 
 pub use axis::Axis;
+pub use client::ClientInfo;
 pub use dead_letter::DeadLetter;
 pub use device::{DeviceId, InvalidDeviceId};
 pub use frame::{CoordinateData, Frame};

@@ -3,11 +3,13 @@
 //! Each port has two adapters (`orinoco-embedded`, `orinoco-services`), and one conformance suite (feature `conformance`)
 //! that runs on both. Client libraries' types stay behind these traits.
 
+mod accounts;
 mod clock;
 mod intake;
 mod journal;
 mod lease;
 mod log;
+mod login;
 mod server;
 mod socket;
 mod store;
@@ -15,11 +17,18 @@ mod store;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use accounts::{
+    AccountPage, Accounts, AccountsError, AuditPage, DeviceCredential, DeviceCredentialPage, NewAccount, Rehash,
+};
 pub use clock::{Clock, SystemClock};
 pub use intake::{InboundMessage, Intake, MqttError, MqttLink, MqttSource, Refused};
 pub use journal::{Journal, JournalDepth, JournalEntry, JournalError, JournalRecord};
 pub use lease::{Lease, LeaseError, Leases};
 pub use log::{DeadLetterPage, Fetched, FetchedRecord, LogError, RecordLog, StoredDeadLetter};
+pub use login::{
+    EndReason, FAMILIES_PER_USER_MAX, FamilyPage, Loaded, LoginEvent, LoginStore, LoginStoreError, LoginSubscription,
+    Swap,
+};
 pub use server::{Running, Server, ServerError};
 pub use socket::ClientSocket;
 pub use store::{
