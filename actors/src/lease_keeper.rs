@@ -51,8 +51,8 @@ pub struct LeaseKeeperArguments {
 pub struct LeaseKeeperState {
     arguments: LeaseKeeperArguments,
     wanted: Vec<String>,
-    /// Epoch by lease name.
-    held: BTreeMap<String, u64>,
+    /// Epoch by lease name; `None` until the lease store has answered: that is not the same as holding nothing.
+    held: Option<BTreeMap<String, u64>>,
 }
 
 /// See the module.
@@ -76,7 +76,7 @@ impl Actor for LeaseKeeper {
         let mut wanted: Vec<String> = (0..arguments.partitions).map(partition_lease).collect();
         wanted.push(INGEST_LEASE.to_owned());
         context.send_after(Duration::ZERO, LeaseKeeperMessage::Renew);
-        Ok(LeaseKeeperState { arguments, wanted, held: BTreeMap::new() })
+        Ok(LeaseKeeperState { arguments, wanted, held: None })
     }
 
     async fn handle(
@@ -101,7 +101,7 @@ impl Actor for LeaseKeeper {
         state: &mut LeaseKeeperState,
     ) -> Result<(), Failure> {
         // It stops after the owners do, so that nobody works under a lease that was given back.
-        let names: Vec<String> = state.held.keys().cloned().collect();
+        let names: Vec<String> = state.held.iter().flat_map(BTreeMap::keys).cloned().collect();
         if let Err(error) = state.arguments.leases.release(&names).await {
             tracing::warn!(%error, "leases not given back, they run out by themselves");
         }
@@ -117,7 +117,7 @@ impl LeaseKeeperState {
         match answer {
             Ok(Ok(leases)) => {
                 arguments.health.up(LeaseKeeper::COMPONENT);
-                self.held = leases.into_iter().map(|lease| (lease.name, lease.epoch)).collect();
+                self.held = Some(leases.into_iter().map(|lease| (lease.name, lease.epoch)).collect());
                 self.tell();
             }
             Ok(Err(error @ (LeaseError::Unavailable { .. } | LeaseError::Schema { .. }))) => {
@@ -129,12 +129,13 @@ impl LeaseKeeperState {
 
     /// Repeated with each renewal, so that a message lost with a killed owner's mailbox does no harm.
     fn tell(&self) {
+        let Some(held) = &self.held else { return };
         for partition in 0..self.arguments.partitions {
-            let epoch = self.held.get(&partition_lease(partition)).copied();
+            let epoch = held.get(&partition_lease(partition)).copied();
             // Down: it asks when it starts. Full: it is told at the next renewal.
             let _ = self.arguments.consumers.get(partition).try_send(KafkaConsumerMessage::Lease(epoch));
         }
-        let epoch = self.held.get(INGEST_LEASE).copied();
+        let epoch = held.get(INGEST_LEASE).copied();
         let _ = self.arguments.ingest.one().try_send(MqttIngestMessage::Lease(epoch));
     }
 }

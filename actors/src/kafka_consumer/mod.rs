@@ -172,8 +172,10 @@ impl KafkaConsumerState {
             self.fence = epoch;
             self.forget();
         }
-        if epoch.is_none() {
-            self.arguments.health.forget(&self.component);
+        match epoch {
+            // Not ready until it has looked where the log ends.
+            Some(_) => self.arguments.health.expect(&self.component),
+            None => self.arguments.health.forget(&self.component),
         }
         self.schedule(context, Duration::ZERO);
     }

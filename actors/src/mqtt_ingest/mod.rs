@@ -189,8 +189,11 @@ impl MqttIngestState {
             self.disconnect();
         }
         if epoch.is_none() {
-            self.arguments.health.forget(MqttIngest::COMPONENT);
-        } else if matches!(self.link, Link::None) {
+            return self.arguments.health.forget(MqttIngest::COMPONENT);
+        }
+        // Not ready until it has subscribed.
+        self.arguments.health.expect(MqttIngest::COMPONENT);
+        if matches!(self.link, Link::None) {
             self.connect_after(Duration::ZERO, context);
         }
     }

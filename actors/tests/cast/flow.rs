@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orinoco_actors::{Close, Resume, View};
 use orinoco_domain::{Axis, CoordinateData, pairing::Pairing};
+use orinoco_ports::conformance::mqtt::PublishedMessage;
 
 use crate::{
     sockets::MemorySocket,
@@ -20,6 +21,16 @@ async fn publish_pairs(world: &World, name: &str, range: std::ops::Range<u32>) {
         publish(&mut publisher, &format!("devices/{name}/coordX"), &format!("{n}")).await;
         publish(&mut publisher, &format!("devices/{name}/coordY"), &format!("{n}.5")).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_publishes_once_the_daemon_is_ready_is_heard() {
+    let world = World::start(Pairing::Latest).await;
+    while !world.health.is_ready() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let message = PublishedMessage { topic: "devices/a/coordX".to_owned(), payload: b"1".to_vec(), traceparent: None };
+    world.publisher().await.publish(&message).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

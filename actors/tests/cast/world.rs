@@ -14,7 +14,7 @@ use orinoco_domain::{
     partition_of,
 };
 use orinoco_ports::{
-    Clock, CoordinateStore, Journal, RecordLog,
+    Clock, CoordinateStore, Journal, MqttSource, RecordLog,
     conformance::{
         journal::{JournalFactory, memory::MemoryJournals},
         leases::{LeasesFactory, memory::MemoryLeases},
@@ -26,7 +26,7 @@ use orinoco_ports::{
 use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
 use tokio::sync::oneshot;
 
-use crate::sockets::MemorySocket;
+use crate::{distant::Distant, sockets::MemorySocket};
 
 /// That of the model of the log.
 pub(crate) const PARTITIONS: u32 = 2;
@@ -65,6 +65,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn CoordinateStore>,
     pub(crate) log: Arc<dyn RecordLog>,
     pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) health: Health,
     gate: MemoryGate,
     pool: Pool<WsSession>,
     hubs: Group<StreamHubMessage>,
@@ -93,6 +94,12 @@ impl World {
         let log = MemoryLogs::default().open().await;
         let journal = MemoryJournals::default().open(1 << 30).await;
         let health = Health::default();
+        for component in [LeaseKeeper::COMPONENT, KafkaProducer::COMPONENT, MqttIngest::COMPONENT] {
+            health.expect(component);
+        }
+        for partition in 0..PARTITIONS {
+            health.expect(&format!("consumer/{partition}"));
+        }
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
         let mut catalog = Catalog::new();
         catalog.instances("per_partition", PARTITIONS);
@@ -101,7 +108,7 @@ impl World {
         let cast = Cast { store: &store, log: &log, journal: &journal, clock: &clock, health: &health };
         cast.enter(&mut catalog, &gate, pairing).await;
         let tree = Tree::start(Plan::parse(PLAN, "plan").unwrap(), catalog).await.unwrap();
-        Self { tree, store, log, journal, gate, pool, hubs, next_session: 1.into() }
+        Self { tree, store, log, journal, health, gate, pool, hubs, next_session: 1.into() }
     }
 
     pub(crate) async fn publisher(&self) -> Box<dyn Publisher> {
@@ -151,7 +158,7 @@ impl Cast<'_> {
         let producer = catalog.group("KafkaProducer");
         let ingest = catalog.group("MqttIngest");
         let keepers = catalog.group("LeaseKeeper");
-        let leases = MemoryLeases::default().open("owner").await;
+        let leases = Arc::new(Distant::new(MemoryLeases::default().open("owner").await));
         let arguments = (consumers.clone(), ingest.clone(), health.clone());
         catalog.actor(
             "LeaseKeeper",
@@ -159,7 +166,7 @@ impl Cast<'_> {
             move |_| {
                 let (consumers, ingest, health) = arguments.clone();
                 let time_to_live = Duration::from_secs(3);
-                let leases = Arc::clone(&leases);
+                let leases = Arc::clone(&leases) as _;
                 LeaseKeeperArguments { leases, partitions: PARTITIONS, time_to_live, consumers, ingest, health }
             },
         );
@@ -213,7 +220,7 @@ impl Cast<'_> {
                 KafkaProducerArguments { log, ingest, partitions: PARTITIONS, clock, health }
             },
         );
-        let source = gate.source().await;
+        let source: Arc<dyn MqttSource> = Arc::new(Distant::new(gate.source().await));
         let arguments = (source, Arc::clone(self.journal), producer, keepers, clock, health);
         catalog.actor(
             "MqttIngest",

@@ -37,7 +37,7 @@ const READERS_MAX: usize = 2;
 pub struct KafkaLogOptions {
     /// `host:port`, to begin with; the others are learned from it.
     pub brokers: Vec<String>,
-    /// Before all topic names; empty in production.
+    /// Before all topic names.
     pub topic_prefix: String,
     /// Whether missing topics are made.
     pub create_topics: bool,
