@@ -3,7 +3,7 @@
 use super::{Backend, Config, Loaded};
 
 /// Keys that nobody reads where their section's backend is the other one.
-const SERVICE_KEYS: [&str; 14] = [
+const SERVICE_KEYS: [&str; 15] = [
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password",
@@ -11,6 +11,7 @@ const SERVICE_KEYS: [&str; 14] = [
     "mqtt.keep_alive_s",
     "mqtt.session_expiry_s",
     "kafka.brokers",
+    "kafka.topic_prefix",
     "kafka.replication_factor",
     "kafka.create_topics",
     "redis_ws.url",

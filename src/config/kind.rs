@@ -265,6 +265,18 @@ pub(super) const fn topic_filter() -> Words<String> {
     Words { parse, show: String::clone, allowed: "MQTT topic filters that end in coordX or coordY; `+` is the device" }
 }
 
+/// The beginning of a topic's name in Kafka (249 characters at most, `coord.dlq` included).
+pub(super) const fn topic_prefix() -> Words<String> {
+    fn parse(text: &str) -> Result<String, String> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=200).contains(&text.len()) || !text.bytes().all(legal) {
+            return Err(format!("{text:?} can't begin the name of a topic; use 1 to 200 of A-Z a-z 0-9 . _ -"));
+        }
+        Ok(text.to_owned())
+    }
+    Words { parse, show: String::clone, allowed: "1 to 200 of A-Z a-z 0-9 . _ -" }
+}
+
 /// What to log: `info`, or `info,orinoco=debug`.
 pub(super) const fn log_directives() -> Words<String> {
     fn parse(text: &str) -> Result<String, String> {

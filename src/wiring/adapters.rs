@@ -162,6 +162,7 @@ fn file_log_options(config: &Config) -> FileLogOptions {
 pub(super) fn kafka_options(config: &Config) -> KafkaLogOptions {
     let kafka = &config.kafka;
     let mut options = KafkaLogOptions::new(kafka.brokers.iter().map(ToString::to_string).collect());
+    options.topic_prefix = kafka.topic_prefix.clone().unwrap_or_default();
     options.create_topics = kafka.create_topics;
     options.partitions = kafka.partitions;
     options.replication_factor = i16::try_from(kafka.replication_factor).unwrap_or(i16::MAX);

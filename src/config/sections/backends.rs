@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::kind::{Flag, List, Number, OneOf, Url, address, choice, hours, milliseconds};
+use super::super::kind::{
+    Flag, List, Number, OneOf, Optional, Url, address, choice, hours, milliseconds, topic_prefix,
+};
 use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
 use super::super::value::{HostPort, Scheme, ServiceUrl};
 use super::Backend;
@@ -27,6 +29,8 @@ section! {
         backend: Backend = "backend", OneOf::new(), OfMode;
         /// Servers to ask for all others.
         brokers: Vec<HostPort> = "brokers", List { of: address(), count_max: 64 }, Fixed("127.0.0.1:9092");
+        /// Before the names of all three topics: installations that share a cluster each have their own, such as `staging.`.
+        topic_prefix: Option<String> = "topic_prefix", Optional(topic_prefix()), Fixed("");
         /// Partitions of `coordX` and of `coordY` where they are made; topics that exist keep theirs. Of the embedded log too.
         partitions: u32 = "partitions", Number::new(1..=1024), Fixed("4");
         /// Replicas of topics that are made.
