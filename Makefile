@@ -1,6 +1,6 @@
 # Each target installs what it lacks (scripts/install) on a fresh Debian.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint fmt advisories stack-up stack-down stack-clean bench
+.PHONY: help run test lint fmt advisories stack-up stack-down stack-clean bench
 
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -14,10 +14,6 @@ run: ## Builds and serves in embedded mode, with demo accounts and simulated dev
 
 test: ## All checks and tests, on real services started for it on free ports
 	@scripts/test
-
-faults: ## The front-door tests under kills, outages and load that `make test` leaves out for now
-	@scripts/install build services
-	cargo test --locked -p orinoco --test front_door -- --test-threads 1 crash:: outages:: slow_clients:: replay:: resume::
 
 lint: ## rustfmt, clippy, dependencies, docker-compose.yml
 	@scripts/install test

@@ -14,7 +14,7 @@ const DEFAULT_DEVICE: &str = "default";
 /// Produces one record with kcat.
 fn produce(world: &World, topic: &str, arguments: &[&str], value: &str) {
     let mut kcat = Command::new("kcat")
-        .args(["-P", "-b", world.kafka(), "-t", topic])
+        .args(["-P", "-b", world.kafka(), "-t", &world.topic(topic)])
         .args(arguments)
         .stdin(Stdio::piped())
         .spawn()
@@ -26,7 +26,7 @@ fn produce(world: &World, topic: &str, arguments: &[&str], value: &str) {
 /// All records of a topic, as `key|value|headers`.
 fn consume(world: &World, topic: &str) -> Vec<String> {
     let output = Command::new("kcat")
-        .args(["-C", "-b", world.kafka(), "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%k|%s|%h\n"])
+        .args(["-C", "-b", world.kafka(), "-t", &world.topic(topic), "-o", "beginning", "-e", "-q", "-f", "%k|%s|%h\n"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

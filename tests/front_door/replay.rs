@@ -88,11 +88,12 @@ async fn a_replay_in_pairing_latest_gives_a_frame_for_each_message(mode: Mode) {
     }
 }
 
-/// Reads until both axes have moved for the last time.
+/// Reads until both axes have moved for the last time. (Fetched apart, one may be well ahead of the other.)
 async fn read_until(socket: &mut Socket, last: &Row) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     let has_last = |frames: &[Frame], axis: &str| {
-        frames.iter().rev().take(3).any(|frame| frame.source == axis && frame.timestamp == last.timestamp)
+        let newest = frames.iter().rfind(|frame| frame.source == axis);
+        newest.is_some_and(|frame| frame.timestamp == last.timestamp)
     };
     while !(has_last(&frames, "coordX") && has_last(&frames, "coordY")) {
         frames.push(socket.frame().await);

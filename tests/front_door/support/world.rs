@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use super::{Answer, DEADLINE, Device, Socket, request};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_orinoco");
+const LOG_LINES_MAX: usize = 60;
 const FOLDER_PREFIX: &str = "orinoco-front-door-";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +46,14 @@ impl Setup {
     }
 }
 
-/// Real servers of one daemon. Kafka is that of the run: devices have names of their own, so daemons may share its topics.
+/// Real servers of one daemon. Kafka is that of the run, the topics are the daemon's own: else it would begin with all that others
+/// left there.
 pub(crate) struct Services {
     pub(crate) mosquitto: Mosquitto,
     pub(crate) redis: Redis,
     pub(crate) kafka: KafkaAddress,
     pub(crate) own_kafka: Option<Kafka>,
+    topic_prefix: String,
     pub(crate) postgres: Option<Postgres>,
     // Dropped with the daemon.
     _database: Option<Database>,
@@ -160,6 +163,23 @@ impl World {
     pub(crate) fn kafka(&self) -> &str {
         self.services.as_ref().unwrap().kafka.brokers()
     }
+
+    /// The name that a topic of the daemon has in Kafka.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.services.as_ref().unwrap().topic_prefix)
+    }
+}
+
+/// What a failed test needs to be understood.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.daemon.stderr().unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n");
+            println!("the daemon's log ends:\n{tail}");
+        }
+    }
 }
 
 impl Services {
@@ -183,6 +203,7 @@ impl Services {
             (None, Some(database)) => database.url().to_owned(),
             (None, None) => unreachable!(),
         };
+        let topic_prefix = format!("{}.", unique_name("front-door"));
         let config = config
             .set("mode", "services")
             .set("mqtt.url", mosquitto.url())
@@ -190,8 +211,18 @@ impl Services {
             .set("redis_ws.url", redis.url())
             .set("redis_qr.url", redis_qr.url())
             .set("kafka.brokers", kafka.brokers())
+            .set("kafka.topic_prefix", &topic_prefix)
             .set("postgres.url", postgres_url);
-        let services = Self { mosquitto, redis, kafka, own_kafka, postgres, _database: database, _redis_qr: redis_qr };
+        let services = Self {
+            mosquitto,
+            redis,
+            kafka,
+            own_kafka,
+            topic_prefix,
+            postgres,
+            _database: database,
+            _redis_qr: redis_qr,
+        };
         (services, config)
     }
 }
