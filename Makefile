@@ -1,6 +1,6 @@
 # Each target installs what it lacks (scripts/install) on a fresh Debian.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt advisories stack-up stack-down stack-clean bench
+.PHONY: help run test faults lint fmt advisories stack-up stack-down stack-clean bench
 
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -14,6 +14,13 @@ run: ## Builds and serves in embedded mode, with demo accounts and simulated dev
 
 test: ## All checks and tests, on real services started for it on free ports
 	@scripts/test
+
+faults: ## The tests of faults in full, on a release build: 100 kills of each type of actor, outages of 30 s, load for 20 minutes (2 hours)
+	@scripts/install build services
+	cargo build --release --locked --bin orinoco
+	ORINOCO_TEST_BINARY=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/orinoco \
+	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_OUTAGE_S=30 ORINOCO_TEST_SOAK_S=1200 \
+	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: supervision:: soak::
 
 lint: ## rustfmt, clippy, dependencies, docker-compose.yml
 	@scripts/install test

@@ -2,7 +2,8 @@
 //!
 //! One test binary. `support` starts the daemon and speaks MQTT, WebSocket and HTTP with it; every other module is an area of the
 //! contract. Tests share one daemon a mode and keep apart by devices of their own; a test that configures, hurts or loads the daemon
-//! takes one of its own. Load tests take turns (`support::turn`).
+//! takes one of its own. Load tests take turns (`support::turn`). `make faults` runs some of them as a campaign, on a release build
+//! (`support::campaign`).
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]
@@ -18,5 +19,6 @@ mod replay;
 mod rest;
 mod resume;
 mod slow_clients;
+mod soak;
 mod stream;
 mod supervision;

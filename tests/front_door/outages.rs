@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Load, LoadPlan, Mode, Repeats, Services, Setup, World, turn, until};
+use crate::support::{Load, LoadPlan, Mode, Repeats, Services, Setup, World, campaign, turn, until};
 
-/// How long each is away: `ORINOCO_TEST_OUTAGE_S`, for the campaign before a release; 5 s else.
-fn outage() -> Duration {
-    let seconds = std::env::var("ORINOCO_TEST_OUTAGE_S").map_or(5, |text| text.parse().unwrap());
-    Duration::from_secs(seconds)
-}
+/// 30 s in a campaign.
+const OUTAGE_S: u64 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backend {
@@ -60,7 +57,7 @@ async fn a_backend_that_is_away_under_load_costs_nothing_and_comes_back_by_itsel
         })
         .await;
         assert_eq!(world.get("/healthz").await.status, 200);
-        tokio::time::sleep(outage()).await;
+        tokio::time::sleep(Duration::from_secs(campaign("OUTAGE_S", OUTAGE_S))).await;
         backend.start(services).await;
         world.daemon.wait_until_ready(Duration::from_secs(60)).await.unwrap_or_else(|error| {
             panic!("{backend:?} is back, and the daemon did not notice: {error:#}");

@@ -5,19 +5,23 @@ use std::{collections::BTreeMap, fs};
 use orinoco_testkit::unique_name;
 use serde_json::Value;
 
-use crate::support::{Load, LoadPlan, Mode, Repeats, Said, Setup, World, turn, until};
+use crate::support::{Load, LoadPlan, Mode, Repeats, Said, Setup, World, campaign, turn, until};
 
 const TREE: &str = include_str!("../../supervision.toml");
 
 /// A daemon whose actors may be killed, with `change` made to the file of the tree.
 async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
+    world_in(Mode::Embedded, change).await
+}
+
+async fn world_in(mode: Mode, change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("supervision.toml");
     let text = TREE.replace("allow_kill = false", "allow_kill = true");
     assert_ne!(text, TREE);
     fs::write(&file, change(text)).unwrap();
     let setup = Setup::default().set("supervision", file.display()).set("stream.history_max", 1_000_000);
-    (World::start(Mode::Embedded, setup).await, folder)
+    (World::start(mode, setup).await, folder)
 }
 
 /// Incarnations of all actors, by path.
@@ -91,26 +95,60 @@ async fn a_socket_whose_session_is_killed_is_closed_with_1012_and_resumes() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_worker_that_is_killed_under_load_comes_back_and_nothing_is_lost() {
+/// So often each type of worker is killed; 100 times in a campaign.
+const KILLS: usize = 5;
+
+mod every_worker_that_is_killed_under_load_comes_back_and_nothing_is_lost {
+    use super::{Mode, kill_every_worker};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn embedded() {
+        kill_every_worker(Mode::Embedded).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn services() {
+        kill_every_worker(Mode::Services).await;
+    }
+}
+
+/// Paths by type: `root/stream/writer.2` is a `root/stream/writer`.
+fn workers(world: &World) -> BTreeMap<String, Vec<String>> {
+    let mut workers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in incarnations(world).into_keys() {
+        if path.starts_with("root/stream/") || path.starts_with("root/listeners/") {
+            let kind = path.trim_end_matches(|last: char| !last.is_ascii_alphabetic());
+            workers.entry(kind.to_owned()).or_default().push(path);
+        }
+    }
+    workers
+}
+
+async fn kill_every_worker(mode: Mode) {
     let _turn = turn().await;
-    let (world, _folder) = world(|text| text).await;
+    // Here the restarts are wanted, however many; escalation is tested apart.
+    let patient = |text: String| {
+        let text =
+            text.replace("intensity = 30\n", "intensity = 100000\n").replace("intensity = 5\n", "intensity = 100000\n");
+        text.replace(r#"backoff = { min = "20ms", max = "5s""#, r#"backoff = { min = "5ms", max = "50ms""#)
+    };
+    let (world, _folder) = world_in(mode, patient).await;
     let plan = LoadPlan { connections: 2, devices: 4, messages_per_second: 400 };
     let load = Load::start(&world, plan).await;
     let device = load.devices()[0].clone();
     let offset = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
-    let workers: Vec<String> = incarnations(&world)
-        .into_keys()
-        .filter(|path| path.starts_with("root/stream/") || path.starts_with("root/listeners/"))
-        .collect();
-    assert!(workers.len() > 10, "{workers:?}");
-    for path in &workers {
-        let before = until("a value", &offset).await;
-        until("the stream to move on", async || offset().await.filter(|now| *now > before + 5)).await;
-        let incarnation = incarnations(&world)[path];
-        let killed = world.command_beside(&["tree", "--kill", path]).await;
-        assert!(killed.status.success(), "{path}: {}", String::from_utf8_lossy(&killed.stderr));
-        until("its next incarnation", async || (incarnations(&world)[path] > incarnation).then_some(())).await;
+    let workers = workers(&world);
+    assert!(workers.len() >= 8, "{workers:?}");
+    for paths in workers.values() {
+        for path in paths.iter().cycle().take(campaign("KILLS", KILLS)) {
+            // A kill counts only with work in flight.
+            let before = until("a value", &offset).await;
+            until("the stream to move on", async || offset().await.filter(|now| *now > before + 2)).await;
+            let incarnation = incarnations(&world)[path];
+            let killed = world.command_beside(&["tree", "--kill", path]).await;
+            assert!(killed.status.success(), "{path}: {}", String::from_utf8_lossy(&killed.stderr));
+            until("its next incarnation", async || (incarnations(&world)[path] > incarnation).then_some(())).await;
+        }
     }
     let ledger = load.stop().await;
     // Without ingest or broker devices are cut off, and send again what was not acknowledged.

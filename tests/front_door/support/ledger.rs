@@ -45,6 +45,16 @@ impl Ledger {
         self.sends.values().map(Vec::len).sum()
     }
 
+    /// Offset of each device's last frame, if each message took effect once: all but the very first yield a frame.
+    pub(crate) fn heads(&self) -> BTreeMap<String, u64> {
+        let mut heads = BTreeMap::new();
+        for ((device, _), sends) in &self.sends {
+            *heads.entry(device.clone()).or_default() += sends.len() as u64;
+        }
+        heads.values_mut().for_each(|head| *head -= 1);
+        heads
+    }
+
     /// Topic and payload of a message, which is sent now.
     pub(crate) fn record(&mut self, number: usize) -> (String, String) {
         let axis = AXES[number % 2];

@@ -44,6 +44,15 @@ macro_rules! for_both_modes {
     };
 }
 
+/// How much of something a test does: the variable `ORINOCO_TEST_NAME`, for a campaign before a release, else `usually`.
+pub(crate) fn campaign<T: std::str::FromStr>(name: &str, usually: T) -> T {
+    let variable = format!("ORINOCO_TEST_{name}");
+    match std::env::var(&variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}")),
+        Err(_) => usually,
+    }
+}
+
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Held by a test that puts the machine under load, so that two of them don't measure each other.

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::LazyLock,
 };
 
 use orinoco_testkit::{
@@ -13,9 +14,10 @@ use orinoco_testkit::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{Answer, DEADLINE, Device, Socket, request};
+use super::{Answer, DEADLINE, Device, Socket, campaign, request};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_orinoco");
+/// The daemon under test: the one that was built with the tests, or the variable `ORINOCO_TEST_BINARY`.
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| campaign("BINARY", PathBuf::from(env!("CARGO_BIN_EXE_orinoco"))));
 const LOG_LINES_MAX: usize = 60;
 const FOLDER_PREFIX: &str = "orinoco-front-door-";
 
@@ -101,7 +103,7 @@ impl World {
             let migrated = command(&environment, &data_dir, &["migrate"]);
             assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         }
-        let daemon = Daemon::spawn(Path::new(BINARY), config, &data_dir).await.unwrap();
+        let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
         Self { daemon, data_dir, services, environment, _folder: folder }
     }
 
@@ -236,7 +238,7 @@ pub(crate) fn command(environment: &[(String, String)], data_dir: &Path, argumen
 pub(crate) fn prepared(environment: &[(String, String)], data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("timeout");
     // A command that hangs ends, with 124.
-    command.arg(DEADLINE.as_secs().to_string()).arg(BINARY).arg("--data-dir").arg(data_dir).args(arguments);
+    command.arg(DEADLINE.as_secs().to_string()).arg(&*BINARY).arg("--data-dir").arg(data_dir).args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ORINOCO__")) {
         command.env_remove(name);
     }
