@@ -47,6 +47,6 @@ stack-down: ## Stops them; keeps their data in .stack/
 stack-clean: ## Stops them and removes their data
 	@scripts/stack clean
 
-bench: ## The figures of benches/, on real services (take a quiet machine)
+bench: ## The figures of benches/, on real services (take a quiet machine); ONLY="name ..." for some, ONLY=--list for their names
 	@scripts/install build services
-	cargo bench --locked -p orinoco --benches
+	cargo bench --locked -p orinoco --bench figures -- $(ONLY)

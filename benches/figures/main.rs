@@ -1,0 +1,93 @@
+//! `make bench`: what the daemon costs, as figures. The release daemon runs as a process on real servers of its own; devices and browsers
+//! are this process. Processor seconds and resident bytes are the daemon's and each server's, from /proc, never this process's.
+//!
+//! `cargo bench -p orinoco --bench figures -- [--list] [--rounds N] [NAME...]`: all experiments, or those whose name contains a NAME.
+//! A run of all writes docs/performance.md.
+
+mod backlog;
+mod browser;
+mod device;
+mod experiment;
+mod fan_out;
+mod figure;
+mod idle;
+mod latency;
+mod machine;
+mod options;
+mod report;
+mod start;
+mod usage;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use experiment::EXPERIMENTS;
+use figure::Figure;
+use machine::Machine;
+use options::{Command, Options};
+
+/// Sockets of the largest experiment, and what else this process and the daemon have open, each.
+const DESCRIPTORS_MIN: u64 = 10_000 + 500;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    match options::parse(std::env::args().skip(1))? {
+        Command::List => {
+            for experiment in &EXPERIMENTS {
+                println!("{:<12} {}", experiment.name, experiment.title);
+            }
+            Ok(())
+        }
+        Command::Run(options) => {
+            raise_descriptor_limit()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(measure(&options))
+        }
+    }
+}
+
+async fn measure(options: &Options) -> anyhow::Result<()> {
+    let machine = Machine::look()?;
+    println!("{machine}");
+    let mut figures: Vec<(&str, Vec<Figure>)> = Vec::new();
+    for experiment in EXPERIMENTS.iter().filter(|experiment| options.wants(experiment.name)) {
+        println!("\n== {}", experiment.name);
+        let run = (experiment.run)(options.rounds);
+        let found = tokio::time::timeout(experiment::TIME_MAX, run).await;
+        let found =
+            found.with_context(|| format!("{} took longer than {:?}", experiment.name, experiment::TIME_MAX))?;
+        let found = found.with_context(|| experiment.name.to_owned())?;
+        print!("{}", report::text(&found));
+        figures.push((experiment.name, found));
+    }
+    anyhow::ensure!(!figures.is_empty(), "no experiment is named so; `--list` shows all");
+    if options.is_complete() {
+        let path = report::write(&machine, options, &figures)?;
+        println!("\nwritten: {path}");
+    }
+    Ok(())
+}
+
+/// The daemon inherits the limit, and needs as many.
+fn raise_descriptor_limit() -> anyhow::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Some(maximum) = maximum {
+        anyhow::ensure!(
+            maximum >= DESCRIPTORS_MIN,
+            "10,000 sockets need {DESCRIPTORS_MIN} descriptors and `ulimit -Hn` allows {maximum}: raise it (nofile in /etc/security/limits.conf)"
+        );
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("the limit of descriptors")
+}

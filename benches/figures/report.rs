@@ -1,0 +1,82 @@
+//! Figures as a table on the terminal, and as docs/performance.md.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::Context;
+
+use super::{
+    experiment::EXPERIMENTS,
+    figure::{Figure, number},
+    machine::{self, Machine},
+    options::Options,
+};
+
+const PATH: &str = "docs/performance.md";
+
+const HEAD: &str = "# Performance
+
+<!-- Written by `make bench`: change benches/figures/, not this page. -->
+
+What the daemon costs, measured through its front door: the release binary as a process, on real servers of its own, loaded by MQTT and WebSocket
+clients of another process. Processor seconds and resident bytes are those of the process named, from Linux's /proc (10 ms of resolution); they
+hold on a busy machine, within a noise that minimum and maximum show. Times in ms and rates by the wall clock are those of this machine, with
+clients and servers on the same cores; a busy machine makes them worse.
+
+";
+
+/// The figures of one experiment, by columns.
+pub(crate) fn text(figures: &[Figure]) -> String {
+    let mut text = String::new();
+    for figure in figures {
+        let [least, median, most] = figure.summary().map(number);
+        let verdict = figure.verdict().replace('*', "");
+        let (what, mode, unit) = (&figure.what, figure.mode, figure.unit);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{what:<42} {mode:<9} {least:>9} {median:>9} {most:>9}  {unit:<18} {verdict}");
+    }
+    text
+}
+
+/// Writes the page; the path, from the repository's root.
+///
+/// # Errors
+/// It can't be written.
+pub(crate) fn write(
+    machine: &Machine,
+    options: &Options,
+    found: &[(&str, Vec<Figure>)],
+) -> anyhow::Result<&'static str> {
+    let path = format!("{}/{PATH}", env!("CARGO_MANIFEST_DIR"));
+    fs::write(&path, page(machine, options, found)?).with_context(|| path.clone())?;
+    Ok(PATH)
+}
+
+fn page(machine: &Machine, options: &Options, found: &[(&str, Vec<Figure>)]) -> anyhow::Result<String> {
+    let mut page = HEAD.to_owned();
+    page.push_str("| | |\n|---|---|\n");
+    for (name, text) in &machine.rows {
+        writeln!(page, "| {name} | {text} |")?;
+    }
+    writeln!(page, "| load average at the end | {} |", machine::load()?)?;
+    writeln!(page, "| rounds | {} |\n", options.rounds)?;
+    for (name, figures) in found {
+        if let Some(experiment) = EXPERIMENTS.iter().find(|experiment| experiment.name == *name) {
+            let (title, about) = (experiment.title, experiment.about);
+            writeln!(page, "## {name}: {title}\n\n{about}\n\nAgain: `make bench ONLY={name}`\n")?;
+        }
+        page.push_str(
+            "| figure | mode | minimum | median | maximum | unit | to reach |\n|---|---|--:|--:|--:|---|---|\n",
+        );
+        for figure in figures {
+            let [least, median, most] = figure.summary().map(number);
+            let verdict = figure.verdict();
+            let (what, mode, unit) = (&figure.what, figure.mode, figure.unit);
+            writeln!(page, "| {what} | {mode} | {least} | {median} | {most} | {unit} | {verdict} |")?;
+        }
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    Ok(page)
+}
