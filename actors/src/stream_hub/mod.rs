@@ -137,7 +137,10 @@ impl Actor for StreamHub {
             StreamHubMessage::NextPage { address, view, after } => state.page(&address, &view, after, true),
             StreamHubMessage::Leave { session, view } => state.arguments.audience.leave(session, &view),
             StreamHubMessage::Devices { after, devices_max, reply } => {
-                reply.send(state.cache.devices(after.as_ref(), devices_max));
+                // Out of sync some may be missing: who asks is told nothing rather than that.
+                if state.in_sync {
+                    reply.send(state.cache.devices(after.as_ref(), devices_max));
+                }
             }
             StreamHubMessage::Published(publication) => state.published(publication, context).await,
             StreamHubMessage::SubscriptionEnded(error) => state.out_of_sync(&error, context),

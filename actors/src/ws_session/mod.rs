@@ -177,8 +177,8 @@ impl Actor for WsSession {
                 state.asking = false;
                 state.feeds.iter_mut().for_each(Feed::forget_request);
             }
-            WsSessionMessage::Control(message) => state.outbox.push_first(message),
-            WsSessionMessage::Ping => state.outbox.push_first(wire::ping_message()),
+            WsSessionMessage::Control(message) => state.outbox.push_control(message),
+            WsSessionMessage::Ping => state.outbox.push_control(wire::ping_message()),
             WsSessionMessage::Gone(close) => state.close(close, context),
         }
         state.flush(context).await;

@@ -1,7 +1,8 @@
 //! What waits to be written to one client. Pure.
 //!
 //! Policy at the bound of the live queue: the newest frame a device stays, the others go (it shows as a jump of the offset); if that is
-//! not enough, the client is too slow. Pages of a snapshot and control messages go first; a page is asked for only when the last is out.
+//! not enough, the client is too slow. Control messages go first, the newest few of them: an older ping needs no answer (RFC 6455, section
+//! 5.5.3). Then pages of a snapshot; a page is asked for only when the last is out.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,8 +18,12 @@ use crate::stream_hub::HubBatch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
+/// Control messages that wait, each of one read from the socket at most.
+const CONTROL_MAX: usize = 4;
+
 pub(super) struct Outbox {
-    /// Control messages and pages.
+    control: VecDeque<Bytes>,
+    /// Pages.
     first: VecDeque<Bytes>,
     live: VecDeque<Queued>,
     live_bytes: usize,
@@ -35,7 +40,22 @@ struct Queued {
 
 impl Outbox {
     pub(super) fn new(live_bytes_max: usize) -> Self {
-        Self { first: VecDeque::new(), live: VecDeque::new(), live_bytes: 0, live_bytes_max, conflated: 0 }
+        Self {
+            control: VecDeque::new(),
+            first: VecDeque::new(),
+            live: VecDeque::new(),
+            live_bytes: 0,
+            live_bytes_max,
+            conflated: 0,
+        }
+    }
+
+    /// Pings and pongs.
+    pub(super) fn push_control(&mut self, message: Bytes) {
+        if self.control.len() == CONTROL_MAX {
+            self.control.pop_front();
+        }
+        self.control.push_back(message);
     }
 
     pub(super) fn push_first(&mut self, message: Bytes) {
@@ -43,7 +63,7 @@ impl Outbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_empty() && self.live.is_empty()
+        self.control.is_empty() && self.first.is_empty() && self.live.is_empty()
     }
 
     /// Frames left out so far.
@@ -70,13 +90,13 @@ impl Outbox {
     /// The next messages to write, at most `messages_max`.
     pub(super) fn next(&self, messages_max: usize) -> Vec<Bytes> {
         let live = self.live.iter().map(|queued| &queued.bytes);
-        self.first.iter().chain(live).take(messages_max).cloned().collect()
+        self.control.iter().chain(&self.first).chain(live).take(messages_max).cloned().collect()
     }
 
     /// So many of [`Outbox::next`] were taken.
     pub(super) fn taken(&mut self, count: usize) {
         for _ in 0..count {
-            if self.first.pop_front().is_some() {
+            if self.control.pop_front().or_else(|| self.first.pop_front()).is_some() {
                 continue;
             }
             if let Some(queued) = self.live.pop_front() {
@@ -151,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn control_messages_and_pages_go_before_live_frames() {
+    fn pages_go_before_live_frames() {
         let mut outbox = Outbox::new(1_000);
         outbox.push_batch(&batch(1, &[("a", 1)]));
         outbox.push_first(Bytes::from_static(b"page;"));
@@ -160,6 +180,18 @@ mod tests {
         assert_eq!(text(&outbox), "a1;");
         outbox.taken(1);
         assert!(outbox.is_empty() && outbox.live_bytes == 0);
+    }
+
+    #[test]
+    fn of_control_messages_that_nobody_reads_the_newest_few_stay() {
+        let mut outbox = Outbox::new(1_000);
+        outbox.push_first(Bytes::from_static(b"page;"));
+        for number in 0..100 {
+            outbox.push_control(Bytes::from(format!("pong{number};")));
+        }
+        assert_eq!(text(&outbox), "pong96;pong97;pong98;pong99;page;");
+        outbox.taken(5);
+        assert!(outbox.is_empty());
     }
 
     #[test]
