@@ -5,14 +5,17 @@
 //! with a factory, and so with data, of its own. The author's crate needs tokio with `macros` and `rt-multi-thread`.
 //!
 //! Invariant: a case asserts what the port's docs say and nothing beyond; where adapters may differ there is a suite of its own
-//! (`exact_order_log`, `shared_leases`, `mqtt_gate`, `mqtt_session`). No case measures time: waits end by an event or by [`DEADLINE`].
+//! (`exact_order_log`, `shared_leases`, `shared_login`, `mqtt_gate`, `mqtt_session`). No case measures time: waits end by an event or by [`DEADLINE`].
 
 // A case fails by a panic that names it.
 #![allow(clippy::unwrap_used)]
 
+pub mod accounts;
+pub mod clock;
 pub mod journal;
 pub mod leases;
 pub mod log;
+pub mod login;
 pub mod mqtt;
 pub mod store;
 
@@ -29,6 +32,11 @@ pub mod mqtt_session {
 /// What [`Leases`](crate::Leases) do that several owners share.
 pub mod shared_leases {
     pub use super::leases::sharing::*;
+}
+
+/// What a [`LoginStore`](crate::LoginStore) does that several daemons share.
+pub mod shared_login {
+    pub use super::login::shared::*;
 }
 
 /// What a [`RecordLog`](crate::RecordLog) does that keeps the order of writing exactly.
@@ -246,6 +254,82 @@ macro_rules! conformance_tests {
             dead_letters_are_paged_without_gap_and_repeat
             a_reader_at_the_end_finds_later_dead_letters
             dead_letters_are_there_after_reopening_and_after_a_kill
+        }
+    };
+    (accounts, $factory:expr) => {
+        $crate::conformance_cases! { accounts, $factory;
+            a_new_account_is_found_by_id_and_by_email
+            an_unknown_account_is_not_found
+            accounts_of_every_legal_shape_are_kept
+            an_email_and_an_orin_id_are_taken_once
+            of_accounts_that_race_one_is_made
+            accounts_are_listed_page_by_page
+            a_probe_of_the_accounts_says_the_version
+            a_change_is_kept_and_touches_nothing_else
+            disabling_ends_a_generation_and_enabling_does_not
+            a_password_hash_is_replaced_where_the_expected_one_stands
+            of_password_changes_that_race_one_is_done
+            every_call_that_ends_a_generation_counts
+            a_device_is_bound_where_it_is_free
+            of_accounts_that_race_for_a_device_one_gets_it
+            changing_an_unknown_account_changes_nothing
+            a_device_s_credential_is_kept_and_replaced
+            a_revoked_credential_stays_without_a_secret
+            a_device_without_a_credential_has_none_to_revoke
+            credentials_are_listed_page_by_page_in_the_order_of_bytes
+            audit_lines_come_back_whole_and_newest_first
+            the_audit_log_forgets_the_oldest_lines
+            audit_lines_that_are_appended_at_once_are_all_kept
+            accounts_are_there_after_reopening
+            accounts_are_there_after_a_kill
+        }
+    };
+    (login, $factory:expr) => {
+        $crate::conformance_cases! { login, $factory;
+            a_new_challenge_has_the_store_s_times
+            an_unknown_challenge_is_not_there
+            a_challenge_s_key_is_taken_once
+            each_step_is_kept_whole
+            a_swap_from_another_version_changes_nothing
+            an_exchange_that_loses_begins_no_login
+            an_exchange_into_a_login_that_is_there_changes_nothing
+            wrong_otc_are_counted_in_the_store
+            a_probe_of_the_login_store_says_the_version
+            past_its_deadline_a_challenge_can_only_expire
+            before_its_deadline_a_challenge_can_t_expire
+            the_deadline_that_was_written_last_counts
+            a_challenge_that_nobody_ended_is_forgotten_a_minute_after_its_deadline
+            a_challenge_that_ended_is_forgotten_a_minute_later
+            a_login_is_forgotten_at_its_expiry_whatever_was_rotated
+            a_login_is_kept_whole
+            an_unknown_login_is_not_there
+            a_login_s_id_is_taken_once
+            a_rotation_from_another_version_changes_nothing
+            a_user_s_logins_are_listed_the_latest_to_end_first
+            beyond_the_bound_the_login_that_would_end_first_makes_room
+            a_login_that_ended_is_gone_and_no_other
+            all_logins_of_a_user_end_and_no_other_s
+            a_refresh_never_survives_the_end_of_its_login
+            of_a_thousand_exchanges_one_is_done
+            of_a_thousand_refreshes_one_successor_comes
+            of_those_who_end_a_challenge_at_once_one_wins
+            of_challenges_that_race_for_a_key_one_is_made
+            changes_of_challenges_are_published_in_order
+            what_changes_nothing_publishes_nothing
+            ends_of_logins_are_published_with_their_reason
+            every_login_subscriber_gets_every_change
+            waiting_for_a_change_may_be_cancelled
+            a_login_subscriber_that_does_not_read_holds_nobody_up
+            challenges_and_logins_are_there_after_reopening
+            challenges_and_logins_are_there_after_a_kill
+        }
+    };
+    (shared_login, $factory:expr) => {
+        $crate::conformance_cases! { shared_login, $factory;
+            what_one_daemon_writes_another_reads_and_hears_of
+            of_a_thousand_exchanges_on_two_daemons_one_is_done
+            of_a_thousand_refreshes_on_two_daemons_one_successor_comes
+            of_those_who_end_a_challenge_on_two_daemons_one_wins
         }
     };
     (exact_order_log, $factory:expr) => {

@@ -26,6 +26,19 @@ mod leases {
     crate::conformance_tests!(shared_leases, MemoryLeases::default());
 }
 
+mod accounts {
+    use crate::conformance::accounts::memory::MemoryAccountsFactory;
+
+    crate::conformance_tests!(accounts, MemoryAccountsFactory::default());
+}
+
+mod login {
+    use crate::conformance::login::memory::MemoryLogins;
+
+    crate::conformance_tests!(login, MemoryLogins::default());
+    crate::conformance_tests!(shared_login, MemoryLogins::default());
+}
+
 mod mqtt {
     use crate::conformance::mqtt::memory::{MemoryBroker, MemoryGate};
 
@@ -46,7 +59,7 @@ fn every_case_is_in_a_suite_s_list() {
     let listed = include_str!("mod.rs");
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
     let mut found = 0;
-    for suite in ["journal", "leases", "log", "mqtt", "store"] {
+    for suite in ["accounts", "journal", "leases", "log", "login", "mqtt", "store"] {
         for file in std::fs::read_dir(folder.join(suite)).unwrap() {
             let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
             for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
