@@ -12,6 +12,10 @@
 
 mod decide;
 mod device_grant;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

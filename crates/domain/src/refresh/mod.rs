@@ -9,6 +9,10 @@
 //! ancestor that was replaced less than [`LENIENCY_MS`] ago. Source: RFC 9700 section 4.14.2.
 
 mod decide;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::fmt;

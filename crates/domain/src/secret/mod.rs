@@ -6,6 +6,8 @@
 mod derivation;
 mod device_code;
 mod proof;
+#[cfg(test)]
+mod tests;
 mod user_code;
 
 use std::fmt;
