@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::delay::Delays;
 use crate::histogram::Histogram;
 use crate::mailbox::Phase;
 use crate::plan::{MailboxPlan, StopMode, WatchdogPlan};
@@ -15,6 +16,8 @@ pub(crate) struct Profile {
     pub(crate) parent_path: Arc<str>,
     pub(crate) mailbox: MailboxPlan,
     pub(crate) watchdog: WatchdogPlan,
+    /// The pool's queue of deadlines; none outside of pools.
+    pub(crate) delays: Option<Arc<Delays>>,
     /// From queued to taken.
     pub(crate) waiting: Histogram,
     /// From taken to handled.
@@ -29,10 +32,21 @@ impl Profile {
             parent_path,
             mailbox,
             watchdog,
+            delays: None,
             waiting: Histogram::new(),
             handling: Histogram::new(),
             hung: AtomicU64::new(0),
         }
+    }
+
+    /// As [`Profile::new`], for the children of a pool.
+    pub(crate) fn of_pool(
+        parent_path: Arc<str>,
+        mailbox: MailboxPlan,
+        watchdog: WatchdogPlan,
+        delays: &Arc<Delays>,
+    ) -> Self {
+        Self { delays: Some(Arc::clone(delays)), ..Self::new(parent_path, mailbox, watchdog) }
     }
 }
 

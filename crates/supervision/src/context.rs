@@ -5,11 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Message;
 use crate::address::Address;
+use crate::alarm::Alarm;
+use crate::cell::Cell as _;
 use crate::mailbox::Mailbox;
+use crate::plan::StopMode;
 
 /// An incarnation's view of itself. Timers and helper tasks started here end with the incarnation, however it ends.
 pub struct Context<M: Message> {
@@ -46,6 +50,22 @@ impl<M: Message> Context<M> {
     /// Ends the actor normally after the current message; what is queued is dropped.
     pub fn stop(&self) {
         self.mailbox.stop_self();
+    }
+
+    /// Ends the actor normally once what is queued is handled; nothing new is taken.
+    pub fn finish(&self) {
+        self.mailbox.begin_stop(StopMode::Drain);
+    }
+
+    /// Sends a message to itself at a time, however full the mailbox is by then; taken back when the alarm is dropped. A
+    /// pool's child enters it into the pool's one queue of deadlines: 100,000 children may have one each at the price of
+    /// an entry in a map, where [`Context::send_after`] is a task.
+    #[must_use = "dropping the alarm takes the message back"]
+    pub fn alarm_at(&self, at: Instant, message: M) -> Alarm {
+        match self.mailbox.profile().and_then(|profile| profile.delays.as_ref()) {
+            Some(delays) => Alarm::queued(delays, Arc::clone(&self.mailbox), at, message),
+            None => Alarm::timer(self.send_after(at.saturating_duration_since(Instant::now()), message)),
+        }
     }
 
     /// Sends a message to itself later; it waits for room at the end of the delay. Aborted when the actor ends.

@@ -20,6 +20,8 @@ pub(crate) enum Deadline {
     Idle,
     /// The child's backoff is over.
     Restart,
+    /// A message that a child sends to itself is due.
+    Alarm,
 }
 
 /// Who is told about a deadline.

@@ -19,6 +19,7 @@
 
 mod actor;
 mod address;
+mod alarm;
 mod catalog;
 mod cell;
 mod context;
@@ -38,6 +39,7 @@ mod watchdog;
 
 pub use actor::{Actor, Failure, Message};
 pub use address::{Address, CallError, Group, Reply, SendError};
+pub use alarm::Alarm;
 pub use catalog::Catalog;
 pub use context::{Context, Task, Timer};
 pub use histogram::Quantiles;

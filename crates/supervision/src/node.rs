@@ -242,7 +242,7 @@ impl Builder<'_> {
             intensity: plan.intensity,
             period: plan.period,
             scope: plan.intensity_scope,
-            profile: Arc::new(Profile::new(Arc::clone(path), pool.child.mailbox, pool.child.watchdog)),
+            profile: Arc::new(Profile::of_pool(Arc::clone(path), pool.child.mailbox, pool.child.watchdog, &delays)),
             delays,
         });
         let spec = Spec {

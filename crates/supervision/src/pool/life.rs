@@ -135,6 +135,8 @@ impl<A: Actor> PoolInner<A> {
                 let child = Arc::clone(child);
                 tokio::spawn(async move { self.relaunch(&child).await });
             }
+            // Alarms go to the mailbox, not to the child.
+            Deadline::Alarm => {}
         }
     }
 

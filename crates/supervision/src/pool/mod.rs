@@ -110,6 +110,11 @@ impl<A: Actor> Pool<A> {
         self.0.stop_child(&key.into())
     }
 
+    /// The addresses of all children, those that start or wait for a restart included, in no order.
+    pub fn addresses(&self) -> Vec<Address<A::Message>> {
+        self.0.addresses()
+    }
+
     /// How many children there are, those that start or wait for a restart included.
     pub fn live(&self) -> usize {
         self.0.live_count()

@@ -146,6 +146,14 @@ impl<A: Actor> PoolInner<A> {
         self.child(&key.0).map(|child| child.address())
     }
 
+    pub(super) fn addresses(&self) -> Vec<Address<A::Message>> {
+        let mut addresses = Vec::with_capacity(self.live.load(Ordering::Acquire));
+        for shard in self.shards() {
+            addresses.extend(lock(&shard.table).by_key.values().map(|child| child.address()));
+        }
+        addresses
+    }
+
     pub(super) fn child(&self, key: &str) -> Option<Arc<Child<A>>> {
         let setup = self.setup.get()?;
         let index = partition_of(key, setup.plan.partitions);
