@@ -9,13 +9,19 @@
 //! | [`RedisWriter`] | a partition | pairs, and applies each batch in one step |
 //! | [`StreamHub`] | a partition | one publication to all sockets that watch |
 //! | [`WsSession`] | a socket | one client at its own pace |
+//! | [`ChallengeRegistry`] | one | finds the actor of a challenge; hears of changes elsewhere |
+//! | [`Challenge`] | a challenge | decides by compare-and-set; expires at its deadline |
+//! | [`SseSession`] | a stream | a challenge's status to its creator |
 //! | [`Listener`] | a port | binds and serves |
 //!
 //! Invariant: data crosses these mailboxes, and nothing here is lost that was not acknowledged end to end: each actor can be killed
-//! between any two awaits and its successor goes on from the journal, the log and the store.
+//! between any two awaits and its successor goes on from the journal, the log and the stores.
 
 mod audience;
 mod census;
+mod challenge;
+mod challenge_registry;
+mod challenges;
 mod health;
 mod kafka_consumer;
 mod kafka_producer;
@@ -23,12 +29,19 @@ mod lease_keeper;
 mod listener;
 mod mqtt_ingest;
 mod redis_writer;
+mod sse_session;
 mod stream_hub;
 mod wire;
 mod ws_session;
 
 pub use audience::Audience;
 pub use census::DeviceCensus;
+pub use challenge::{
+    Acted, Action, BegunLogin, Challenge, ChallengeArguments, ChallengeDeps, ChallengeError, ChallengeMessage,
+    ChallengeView, KeySource, PollAnswer,
+};
+pub use challenge_registry::{ChallengeRegistry, ChallengeRegistryArguments, ChallengeRegistryMessage, LoginNotice};
+pub use challenges::Challenges;
 pub use health::{Component, ComponentState, Health};
 pub use kafka_consumer::{Aside, DataLossPolicy, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage};
 pub use kafka_producer::{JournalBatch, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage};
@@ -36,6 +49,9 @@ pub use lease_keeper::{INGEST_LEASE, LeaseKeeper, LeaseKeeperArguments, LeaseKee
 pub use listener::{Listener, ListenerArguments, ListenerMessage};
 pub use mqtt_ingest::{MqttIngest, MqttIngestArguments, MqttIngestMessage};
 pub use redis_writer::{ApplyOutcome, RedisWriter, RedisWriterArguments, RedisWriterMessage, SortedBatch};
+pub use sse_session::{
+    SseLimits, SseRender, SseSession, SseSessionArguments, SseSessionMessage, SseStream, SseStreams, Watcher,
+};
 pub use stream_hub::{
     DevicePage, HubBatch, HubFrame, StreamHub, StreamHubArguments, StreamHubMessage, StreamPage, View,
 };
