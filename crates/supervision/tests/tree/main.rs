@@ -4,6 +4,7 @@
 
 mod support;
 
+mod alarms;
 mod escalation;
 mod inspection;
 mod mailboxes;
