@@ -8,9 +8,14 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Of what a program says about its version.
 const VERSION_CHARACTERS_MAX: usize = 60;
 
+/// Processes that want to run, by cores, from which on the machine is said to be busy.
+const BUSY_MIN: f64 = 0.25;
+
 /// The machine, and the versions of what runs on it: rows of a name and a text.
 pub(crate) struct Machine {
     pub(crate) rows: Vec<(&'static str, String)>,
+    /// Other work ran on it as this began.
+    pub(crate) is_busy: bool,
 }
 
 impl Machine {
@@ -33,7 +38,7 @@ impl Machine {
             ("Kafka", kafka_version().unwrap_or_else(|| "unknown".to_owned())),
             ("Java", first_line("java", &["--version"])),
         ];
-        Ok(Self { rows })
+        Ok(Self { rows, is_busy: load_of_last_minute()? > cores.get() as f64 * BUSY_MIN })
     }
 }
 
@@ -52,6 +57,11 @@ pub(crate) fn load() -> anyhow::Result<String> {
     Ok(load.split(' ').take(3).collect::<Vec<_>>().join(", "))
 }
 
+fn load_of_last_minute() -> anyhow::Result<f64> {
+    let load = read("/proc/loadavg")?;
+    load.split(' ').next().unwrap_or_default().parse().context("/proc/loadavg")
+}
+
 fn read(path: &str) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| path.to_owned())
 }
@@ -68,7 +78,8 @@ fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     match text.lines().next() {
-        Some(line) => line.chars().take(VERSION_CHARACTERS_MAX).collect(),
+        // Redis goes on with its build.
+        Some(line) => line.split(" sha=").next().unwrap_or(line).chars().take(VERSION_CHARACTERS_MAX).collect(),
         None => "unknown".to_owned(),
     }
 }

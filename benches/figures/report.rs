@@ -14,6 +14,11 @@ use super::{
 
 const PATH: &str = "docs/performance.md";
 
+const BUSY: &str = "**The machine was shared with other work during this run, and noisy** (see the load average): a quiet one has shorter times and
+higher rates, and, as caches are shared too, spends somewhat less processor time.
+
+";
+
 const HEAD: &str = "# Performance
 
 <!-- Written by `make bench`: change benches/figures/, not this page. -->
@@ -54,6 +59,9 @@ pub(crate) fn write(
 
 fn page(machine: &Machine, options: &Options, found: &[(&str, Vec<Figure>)]) -> anyhow::Result<String> {
     let mut page = HEAD.to_owned();
+    if machine.is_busy {
+        page.push_str(BUSY);
+    }
     page.push_str("| | |\n|---|---|\n");
     for (name, text) in &machine.rows {
         writeln!(page, "| {name} | {text} |")?;

@@ -40,7 +40,7 @@ fn processor_seconds(world: &World, daemon: &Daemon) -> anyhow::Result<Vec<(&'st
     Ok(seconds)
 }
 
-/// Adds a round to the figures `{what}, {process}`, which are made at the first. Servers named in `apart` have no part in the work.
+/// Adds a round to the figures `{what}, {process}`, which are made at the first, and their sum. Servers named in `apart` have no part in the work.
 pub(crate) fn push_per_million(
     figures: &mut Vec<Figure>,
     what: &str,
@@ -48,10 +48,16 @@ pub(crate) fn push_per_million(
     spent: &[(&'static str, f64)],
     (count, apart): (usize, &[&str]),
 ) {
-    for (process, seconds) in spent.iter().filter(|(process, _)| !apart.contains(process)) {
+    let parts: Vec<_> = spent.iter().filter(|(process, _)| !apart.contains(process)).collect();
+    let mut add = |process: &str, seconds: f64| {
         let name = format!("{what}, {process}");
-        let value = seconds * 1e6 / count as f64;
-        push(figures, Figure::new(name, mode, "CPU s / million"), value);
+        push(figures, Figure::new(name, mode, "CPU s / million"), seconds * 1e6 / count as f64);
+    };
+    for (process, seconds) in &parts {
+        add(process, *seconds);
+    }
+    if parts.len() > 1 {
+        add("all together", parts.iter().map(|(_, seconds)| seconds).sum());
     }
 }
 
