@@ -4,6 +4,7 @@
 //! lock              flock(2), held while the daemon runs; holds its process id
 //! journal/          accepted, not yet in the log        log/   records and dead letters
 //! coordinates.sqlite                                    leases.json
+//! accounts.sqlite   open to commands beside the daemon  logins.sqlite   challenges and logins
 //! ```
 //! Directories have mode 0700, files 0600.
 
@@ -98,6 +99,18 @@ impl DataDir {
     pub fn leases(&self) -> PathBuf {
         self.path.join("leases.json")
     }
+
+    /// For [`SqliteAccounts::open`](crate::accounts::SqliteAccounts::open).
+    #[must_use]
+    pub fn accounts(&self) -> PathBuf {
+        accounts_of(&self.path)
+    }
+
+    /// For [`EmbeddedLoginStore::open`](crate::login::EmbeddedLoginStore::open).
+    #[must_use]
+    pub fn logins(&self) -> PathBuf {
+        self.path.join("logins.sqlite")
+    }
 }
 
 /// Where the log of the data directory `path` is, for a [`DeadLetterReader`](crate::log::DeadLetterReader): beside a running daemon,
@@ -105,6 +118,13 @@ impl DataDir {
 #[must_use]
 pub fn log_of(path: &Path) -> PathBuf {
     path.join("log")
+}
+
+/// Where the accounts of the data directory `path` are, for [`SqliteAccounts`](crate::accounts::SqliteAccounts): beside a running daemon,
+/// without its lock.
+#[must_use]
+pub fn accounts_of(path: &Path) -> PathBuf {
+    path.join("accounts.sqlite")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// Makes `directory` and its parents, mode 0700; one that exists is left as it is. A new one's name is safe from a power cut.
 pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {

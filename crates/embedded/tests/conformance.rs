@@ -1,12 +1,16 @@
 #![allow(clippy::unwrap_used)]
 //! The ports' conformance suites on the embedded adapters.
 
+#[path = "conformance/accounts.rs"]
+mod accounts;
 #[path = "conformance/journal.rs"]
 mod journal;
 #[path = "conformance/leases.rs"]
 mod leases;
 #[path = "conformance/log.rs"]
 mod log;
+#[path = "conformance/login.rs"]
+mod login;
 #[path = "conformance/store.rs"]
 mod store;
 
