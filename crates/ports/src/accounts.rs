@@ -156,7 +156,7 @@ pub trait Accounts: Send + Sync + 'static {
         credentials_max: usize,
     ) -> Result<DeviceCredentialPage, AccountsError>;
 
-    /// Appends a line, and forgets the oldest so that `entries_max` at most are kept.
+    /// Appends a line, and forgets the oldest so that `entries_max` at most are kept. Whom it names need not be an account (any more).
     ///
     /// # Errors
     /// [`AccountsError`].

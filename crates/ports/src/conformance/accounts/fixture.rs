@@ -60,6 +60,7 @@ pub(super) async fn list_all(accounts: &dyn Accounts, page_max: usize) -> Vec<Ac
     loop {
         let page = accounts.list(after, page_max).await.unwrap();
         assert!(page.accounts.len() <= page_max);
+        assert!(after.is_none() || !page.accounts.is_empty(), "a cursor that leads to nothing");
         all.extend(page.accounts);
         if page.next.is_none() {
             return all;
@@ -76,6 +77,7 @@ pub(super) async fn list_credentials(accounts: &dyn Accounts, page_max: usize) -
     loop {
         let page = accounts.device_credentials(after.as_ref(), page_max).await.unwrap();
         assert!(page.credentials.len() <= page_max);
+        assert!(after.is_none() || !page.credentials.is_empty(), "a cursor that leads to nothing");
         all.extend(page.credentials);
         if page.next.is_none() {
             return all;
@@ -93,6 +95,7 @@ pub(super) async fn audit_all(accounts: &dyn Accounts, page_max: usize) -> Vec<A
     loop {
         let page = accounts.audit(before, page_max).await.unwrap();
         assert!(page.entries.len() <= page_max);
+        assert!(before.is_none() || !page.entries.is_empty(), "a cursor that leads to nothing");
         all.extend(page.entries);
         assert!(all.windows(2).all(|pair| pair[0].id > pair[1].id), "ids that don't fall");
         if page.next.is_none() {

@@ -133,13 +133,16 @@ async fn scanned(store: &dyn LoginStore, round: usize) -> Browser {
         return browser;
     }
     // On a busy machine it may expire before it is scanned: then another one.
-    loop {
-        let browser = Browser::new(DEADLINE_MS);
-        store.create_challenge(&browser.new).await.unwrap();
-        if act_on(store, &browser, Act::Scan).await.is_ok() {
-            return browser;
+    within_deadline("a scan in time", async {
+        loop {
+            let browser = Browser::new(DEADLINE_MS);
+            store.create_challenge(&browser.new).await.unwrap();
+            if act_on(store, &browser, Act::Scan).await.is_ok() {
+                return browser;
+            }
         }
-    }
+    })
+    .await
 }
 
 /// One terminal status at most was written, by one who was told so; every loser was told of a status that was there.
