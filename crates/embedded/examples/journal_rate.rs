@@ -44,7 +44,7 @@ fn main() -> Outcome {
             journal.append(&record)?;
         }
         reader.join().map_err(|_| "reader panicked")??;
-        Ok::<_, Box<dyn std::error::Error>>(())
+        Outcome::Ok(())
     })?;
     started.print("both at once", records)?;
     println!("{:?}", journal.depth());

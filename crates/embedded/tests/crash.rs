@@ -4,6 +4,8 @@
 //! A test starts this same binary again with a role in the environment; `child` then plays it, and tells by lines `ack N` what was
 //! acknowledged to it.
 
+#[path = "crash/beside.rs"]
+mod beside;
 #[path = "crash/full_disk.rs"]
 mod full_disk;
 #[path = "crash/kill.rs"]
@@ -26,9 +28,12 @@ fn child() {
     match role.as_str() {
         "kill journal" => kill::journal::child(&directory),
         "kill log" => kill::log::child(&directory),
+        "kill login" => kill::login::child(&directory),
         "kill store" => kill::store::child(&directory),
+        "beside accounts" => beside::child(&directory),
         "full disk journal" => full_disk::journal_child(&directory),
         "full disk log" => full_disk::log_child(&directory),
+        "full disk login" => full_disk::login_child(&directory),
         "full disk store" => full_disk::store_child(&directory),
         other => panic!("no role {other:?}"),
     }

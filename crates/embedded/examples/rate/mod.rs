@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A moment, in wall-clock and in CPU time of this process.
 pub(crate) struct Started {

@@ -17,8 +17,9 @@ use crate::files;
 /// Statements that one connection keeps prepared.
 const STATEMENTS_MAX: usize = 32;
 
-/// Between two tries to switch on the write-ahead log, for which SQLite itself doesn't always wait.
-const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Between two tries to get a lock. SQLite's own waits grow to 100 ms: a command beside a busy daemon would hardly ever meet a moment in
+/// which the file is free.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A file, and what it must hold.
 #[derive(Debug, Clone, Copy)]
@@ -66,9 +67,9 @@ impl Database<'_> {
 
     /// A connection stays in one thread; a path that looks like a URI is a path all the same.
     fn connect(&self, access: OpenFlags) -> Result<Connection, Fault> {
-        let connection = Connection::open_with_flags(self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let mut connection = Connection::open_with_flags(self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        connection.busy_timeout(BUSY_WAIT_MAX)?;
+        connection.busy_handler(Some(wait_for_lock))?;
         connection.pragma_update(None, "cache_size", -i64::from(self.cache_kib))?;
         Ok(connection)
     }
@@ -88,8 +89,21 @@ impl Database<'_> {
     }
 }
 
-/// Opening a file blocks its thread in any case.
+/// Whether to try again, after so many tries.
+fn wait_for_lock(tries: i32) -> bool {
+    let waited = RETRY_INTERVAL * tries.unsigned_abs();
+    if waited < BUSY_WAIT_MAX {
+        pause();
+    }
+    waited < BUSY_WAIT_MAX
+}
+
+// SQL runs in threads of its own, and opening a file blocks its thread in any case.
 #[allow(clippy::disallowed_methods)]
+fn pause() {
+    thread::sleep(RETRY_INTERVAL);
+}
+
 fn switch_to_write_ahead(connection: &Connection) -> Result<(), Fault> {
     let deadline = Instant::now() + BUSY_WAIT_MAX;
     loop {
@@ -100,9 +114,9 @@ fn switch_to_write_ahead(connection: &Connection) -> Result<(), Fault> {
                 let reason = format!("its journal mode stays {mode}; data_dir must be on a local file system");
                 return Err(Fault::Unavailable(reason));
             }
-            // Two processes that switch at once would wait for each other: one is told so at once.
+            // Two processes that switch at once would wait for each other: SQLite tells one so without waiting.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
-                thread::sleep(RETRY_INTERVAL);
+                pause();
             }
             Err(error) => return Err(error.into()),
         }

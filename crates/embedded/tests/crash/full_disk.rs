@@ -12,10 +12,16 @@ use orinoco_embedded::{
     journal::{FileJournal, JournalOptions},
     log::{FileLog, FileLogOptions},
 };
-use orinoco_ports::{Applied, CoordinateStore, Journal, JournalError, JournalRecord, LogError, RecordLog, StoreError};
+use orinoco_ports::{
+    Applied, CoordinateStore, EndReason, Journal, JournalError, JournalRecord, LogError, LoginEvent, LoginStore,
+    LoginStoreError, RecordLog, StoreError,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{CHILD_ARGUMENTS, command, kill::store};
+use crate::{
+    CHILD_ARGUMENTS, command,
+    kill::{login, store},
+};
 
 fn run(role: &str) {
     let directory = tempfile::tempdir().unwrap();
@@ -144,4 +150,37 @@ pub(crate) async fn store_child(directory: &Path) {
     assert_eq!(store.apply(&store::batch(20, 1)).await.unwrap(), Applied::Done);
     drop(store);
     assert_eq!(store::open(directory).load(0, 1).await.unwrap().position, Position { x: 21, y: 0 });
+}
+
+#[test]
+fn a_full_disk_stops_the_login_store_and_ends_nothing() {
+    run("full disk login");
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn login_child(directory: &Path) {
+    let store = login::open(directory);
+    let now_ms = store.now_ms().await.unwrap();
+    for number in 0..20 {
+        store.create_family(&login::family(number, now_ms)).await.unwrap();
+    }
+    let mut subscription = store.subscribe().await.unwrap();
+    let full = Full::at(length(&directory.join("logins.sqlite-wal")) + 5000);
+    for _ in 0..3 {
+        let refused = store.create_family(&login::family(20, now_ms)).await;
+        let Err(LoginStoreError::Unavailable { reason, .. }) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("its disk"), "{reason}");
+        assert!(store.end_family(&login::id(0), EndReason::Logout).await.is_err());
+        assert!(login::is_live(&store, 0).await, "what was not answered can still be loaded");
+    }
+    drop(full);
+    store.create_family(&login::family(20, now_ms)).await.unwrap();
+    store.end_family(&login::id(1), EndReason::Logout).await.unwrap();
+    let published = subscription.next().await.unwrap();
+    assert!(matches!(published, LoginEvent::LoginsEnded { family: Some(family), .. } if family == login::id(1)));
+    drop(store);
+    let store = login::open(directory);
+    for number in 0..21 {
+        assert_eq!(login::is_live(&store, number).await, number != 1, "{number}");
+    }
 }

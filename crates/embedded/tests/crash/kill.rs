@@ -211,3 +211,78 @@ pub(crate) mod store {
         }
     }
 }
+
+pub(crate) mod login {
+    use orinoco_domain::{
+        ClientInfo,
+        account::UserId,
+        refresh::{Family, FamilyId, NewFamily},
+        secret::{DerivationKey, KeyId, Salt},
+    };
+    use orinoco_embedded::login::{EmbeddedLoginOptions, EmbeddedLoginStore};
+    use orinoco_ports::{EndReason, LoginStore};
+
+    use super::*;
+
+    pub(crate) fn open(directory: &Path) -> EmbeddedLoginStore {
+        EmbeddedLoginStore::open(&directory.join("logins.sqlite"), EmbeddedLoginOptions::default()).unwrap()
+    }
+
+    pub(crate) fn id(number: u64) -> FamilyId {
+        FamilyId::from_bytes(u128::from(number).to_be_bytes())
+    }
+
+    /// Of a user of its own.
+    pub(crate) fn family(number: u64, now_ms: i64) -> Family {
+        let new = NewFamily {
+            id: id(number),
+            user_id: UserId(number.cast_signed()),
+            generation: 0,
+            client_id: None,
+            salt: Salt::from_bytes([1; 16]),
+            client: ClientInfo::new("::1", "curl"),
+            ttl_ms: 3_600_000,
+        };
+        new.begin(&DerivationKey::from_bytes(KeyId(1), [2; 32]), now_ms).0
+    }
+
+    pub(crate) async fn is_live(store: &EmbeddedLoginStore, number: u64) -> bool {
+        store.load_family(&id(number)).await.unwrap().record.is_some()
+    }
+
+    /// Every second login ends before it is told of.
+    pub(crate) fn child(directory: &Path) {
+        runtime().block_on(async {
+            let store = open(directory);
+            let mut number = 0;
+            while is_live(&store, number + 1).await {
+                number += 2;
+            }
+            loop {
+                number += 1;
+                if !is_live(&store, number).await {
+                    store.create_family(&family(number, store.now_ms().await.unwrap())).await.unwrap();
+                }
+                if number.is_multiple_of(2) {
+                    store.end_family(&id(number), EndReason::Logout).await.unwrap();
+                }
+                acknowledge(number);
+            }
+        });
+    }
+
+    #[test]
+    fn logins_and_logouts_outlive_kill_9() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..ROUNDS {
+            let acknowledged = run_until_killed("kill login", directory.path(), 50 + 13 * round);
+            runtime().block_on(async {
+                let store = open(directory.path());
+                for number in 1..=acknowledged {
+                    assert_eq!(is_live(&store, number).await, number % 2 == 1, "login {number} of {acknowledged}");
+                }
+                assert!(!is_live(&store, acknowledged + 2).await);
+            });
+        }
+    }
+}
