@@ -1,7 +1,9 @@
 //! A bounded pool of connections to one server, on bb8.
 //!
 //! Invariants: a connection on which a call was given up (timeout, cancelled, lost) is closed and never used again, so that no call
-//! ever reads the answer to another; every wait ends after the call timeout, with the reason of the last failed attempt to connect.
+//! ever reads the answer to another; connection, check and answer share one deadline, so that a call ends within its timeout, with the
+//! reason of the last failed attempt to connect. A connection that was idle is checked before it is given out: after an outage nobody's
+//! call fails for a connection that died meanwhile.
 
 use std::{
     fmt,
@@ -9,6 +11,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+use tokio::time::Instant;
+
+/// A connection that answered less than so long ago is taken to be alive.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// Opens connections of one kind.
 pub(crate) trait Dial: fmt::Debug + Send + Sync + 'static {
@@ -19,6 +26,12 @@ pub(crate) trait Dial: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the connection is known to be of no more use.
     fn is_closed(connection: &Self::Connection) -> bool;
+
+    /// Asks the server for a sign of life; the pool bounds the time.
+    ///
+    /// # Errors
+    /// Why the connection is of no more use.
+    fn check(connection: &mut Self::Connection) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// A connection in the pool.
@@ -26,6 +39,8 @@ pub(crate) struct Slot<C> {
     pub(crate) connection: C,
     /// Set while a call is under way, cleared by its answer.
     under_way: bool,
+    /// When it answered last.
+    answered_at: Instant,
 }
 
 impl<C> Slot<C> {
@@ -38,13 +53,14 @@ impl<C> Slot<C> {
     /// The call's answer was read to its end.
     pub(crate) fn answered(&mut self) {
         self.under_way = false;
+        self.answered_at = Instant::now();
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Manager<D> {
     dial: D,
-    connect_timeout: Duration,
+    call_timeout: Duration,
 }
 
 impl<D: Dial> bb8::ManageConnection for Manager<D> {
@@ -52,15 +68,28 @@ impl<D: Dial> bb8::ManageConnection for Manager<D> {
     type Error = DialError;
 
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        let connection = tokio::time::timeout(self.connect_timeout, self.dial.dial()).await;
+        let connection = tokio::time::timeout(self.call_timeout, self.dial.dial()).await;
         let connection =
             connection.unwrap_or_else(|_| Err("connecting took too long".to_owned())).map_err(DialError)?;
-        Ok(Slot { connection, under_way: false })
+        Ok(Slot { connection, under_way: false, answered_at: Instant::now() })
     }
 
-    /// Not called: a call on a dead connection fails at once, which is as good as a probe before each call and costs nothing.
-    async fn is_valid(&self, _slot: &mut Self::Connection) -> Result<(), Self::Error> {
-        Ok(())
+    /// Half of the call's time at most, so that another connection may be made where this one is dead.
+    async fn is_valid(&self, slot: &mut Self::Connection) -> Result<(), Self::Error> {
+        if D::is_closed(&slot.connection) {
+            return Err(DialError("the connection was closed".to_owned()));
+        }
+        if slot.answered_at.elapsed() < TRUSTED_FOR {
+            return Ok(());
+        }
+        match tokio::time::timeout(self.call_timeout / 2, D::check(slot.begin())).await {
+            Ok(Ok(())) => {
+                slot.answered();
+                Ok(())
+            }
+            Ok(Err(reason)) => Err(DialError(reason)),
+            Err(_) => Err(DialError("an idle connection did not answer".to_owned())),
+        }
     }
 
     fn has_broken(&self, slot: &mut Self::Connection) -> bool {
@@ -101,18 +130,24 @@ impl<D: Dial> Pool<D> {
         let last_failure = LastFailure::default();
         let pool = bb8::Pool::builder()
             .max_size(connections_max)
-            .test_on_check_out(false)
+            .test_on_check_out(true)
             .connection_timeout(call_timeout)
             .error_sink(Box::new(last_failure.clone()))
-            .build_unchecked(Manager { dial, connect_timeout: call_timeout });
+            .build_unchecked(Manager { dial, call_timeout });
         Self { pool, last_failure, call_timeout }
     }
 
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.call_timeout
+    /// When a call that begins now is given up.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.call_timeout
     }
 
-    /// A connection for one call; waits for it until the call timeout.
+    /// Why a call was given up at its deadline, for people.
+    pub(crate) fn no_answer(&self) -> String {
+        format!("no answer within {} ms", self.call_timeout.as_millis())
+    }
+
+    /// A connection for one call; waits for it until the call timeout. See [`Pool::deadline`], taken before, for the rest of the call.
     ///
     /// # Errors
     /// Why there is none, for people.

@@ -1,7 +1,9 @@
-//! PostgreSQL: connections, the schema, leases.
+//! PostgreSQL: connections, the schema, leases, accounts.
 
+mod accounts;
 mod leases;
 mod schema;
+mod server;
 
 use std::{future::Future, str::FromStr, time::Duration};
 
@@ -11,6 +13,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
+pub use accounts::{PostgresAccounts, PostgresAccountsOptions};
 pub use leases::{PostgresLeases, PostgresLeasesOptions};
 pub use schema::{SchemaError, check_schema, migrate, schema_version, schema_version_needed};
 
@@ -73,6 +76,11 @@ impl Dial for Place {
 
     fn is_closed(client: &Client) -> bool {
         client.is_closed()
+    }
+
+    /// An empty statement.
+    async fn check(client: &mut Client) -> Result<(), String> {
+        client.simple_query("").await.map(drop).map_err(|error| text_of(&error))
     }
 }
 

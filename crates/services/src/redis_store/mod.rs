@@ -13,7 +13,6 @@
 //! epoch than the present one changes nothing. A server that comes back with an older state than this process saw acknowledged (writes
 //! were lost) gets a new epoch at the next `load`: offsets under one epoch never mean two things.
 
-mod connection;
 mod decode;
 mod encode;
 mod probe;
@@ -33,14 +32,14 @@ use orinoco_ports::{
     Applied, BackendInfo, Batch, CoordinateStore, HistoryPage, PartitionState, SnapshotEntry, SnapshotPage, StoreError,
     Subscription,
 };
-use redis::{Client, Cmd, Value};
+use redis::{Cmd, Value};
 
 use self::{
-    connection::Server,
-    decode::{Fenceable, Scanned},
+    decode::{Fenceable, Scanned, Unreadable},
     encode::Encoded,
     subscription::RedisSubscription,
 };
+use crate::redis_server::{Failure, Publications, Server, ServerOptions};
 
 /// Frames of one history page, devices of one snapshot page: what is asked beyond comes with the next page.
 const PAGE_MAX: usize = 100_000;
@@ -81,9 +80,7 @@ impl fmt::Debug for RedisStoreOptions {
 /// [`CoordinateStore`] in Redis, 6.2 or newer. Cheap to share; must be made and used inside a tokio runtime.
 pub struct RedisStore {
     server: Server,
-    publications: Client,
     prefix: String,
-    call_timeout: Duration,
     known: Mutex<HashMap<u32, Known>>,
 }
 
@@ -117,16 +114,14 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Unavailable`] for a URL that can't be understood.
     pub fn new(options: &RedisStoreOptions) -> Result<Self, StoreError> {
-        let server = Server::new(options)?;
-        let publications =
-            connection::client_for_publications(&options.url).map_err(|error| server.unavailable(error))?;
-        Ok(Self {
-            server,
-            publications,
-            prefix: options.prefix.clone(),
+        let server = Server::new(&ServerOptions {
+            url: &options.url,
+            connections_max: options.connections_max,
             call_timeout: options.call_timeout,
-            known: Mutex::default(),
-        })
+            url_setting: "redis_ws.url",
+            room_remedy: "lower stream.history_max",
+        });
+        Ok(Self { server: server.map_err(failed)?, prefix: options.prefix.clone(), known: Mutex::default() })
     }
 
     fn keys(&self, partition: u32) -> Keys {
@@ -139,6 +134,10 @@ impl RedisStore {
             channel: key("stream"),
             history_prefix: key("history:"),
         }
+    }
+
+    fn unreadable(&self, error: Unreadable) -> StoreError {
+        failed(self.server.place().corrupt(error))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Known>> {
@@ -160,8 +159,8 @@ impl RedisStore {
         let build = |command: &mut Cmd| {
             command.arg(3).arg(&keys.state).arg(&keys.marks).arg(&keys.device).arg(fence).arg(&candidate);
         };
-        let parts: Vec<Value> = self.server.invoke(&scripts::LOAD, build, (8, 256)).await?;
-        match decode::loaded(parts).map_err(|error| self.server.corrupt(error))? {
+        let parts: Vec<Value> = self.server.invoke(&scripts::LOAD, build, (8, 256)).await.map_err(failed)?;
+        match decode::loaded(parts).map_err(|error| self.unreadable(error))? {
             Fenceable::Answer(state) => Ok(state),
             Fenceable::Fenced(fence) => Err(StoreError::Fenced { fence }),
         }
@@ -186,7 +185,7 @@ impl CoordinateStore for RedisStore {
                 partition,
                 revision_acknowledged = known.revision,
                 revision = state.revision,
-                place = self.server.place(),
+                place = self.server.place().text(),
                 "redis lost acknowledged writes, a new stream epoch begins"
             );
             self.reset(partition, fence).await?;
@@ -202,9 +201,9 @@ impl CoordinateStore for RedisStore {
         let parts: Vec<Value> = {
             let encoded = Encoded::new(batch, &keys, &epoch)?;
             let size_hint = encoded.size_hint();
-            self.server.invoke(&scripts::APPLY, |command| encoded.write(command), size_hint).await?
+            self.server.invoke(&scripts::APPLY, |command| encoded.write(command), size_hint).await.map_err(failed)?
         };
-        let applied = decode::applied(parts).map_err(|error| self.server.corrupt(error))?;
+        let applied = decode::applied(parts).map_err(|error| self.unreadable(error))?;
         if applied == Applied::Done {
             self.remember(batch.partition, epoch, batch.revision + 1);
         }
@@ -217,7 +216,7 @@ impl CoordinateStore for RedisStore {
         let build = |command: &mut Cmd| {
             command.arg(1).arg(&keys.state).arg(&candidate);
         };
-        let epoch: String = self.server.invoke(&scripts::EPOCH, build, (4, 128)).await?;
+        let epoch: String = self.server.invoke(&scripts::EPOCH, build, (4, 128)).await.map_err(failed)?;
         let epoch: Arc<str> = epoch.into();
         self.known().entry(partition).or_insert_with(|| Known { epoch: Arc::clone(&epoch), revision: 0 });
         Ok(epoch)
@@ -230,8 +229,8 @@ impl CoordinateStore for RedisStore {
             command.arg(4).arg(&keys.state).arg(&keys.marks).arg(&keys.device).arg(&keys.latest);
             command.arg(fence).arg(&epoch).arg(&keys.history_prefix);
         };
-        let parts: Vec<Value> = self.server.invoke(&scripts::RESET, build, (8, 256)).await?;
-        match decode::reset(parts).map_err(|error| self.server.corrupt(error))? {
+        let parts: Vec<Value> = self.server.invoke(&scripts::RESET, build, (8, 256)).await.map_err(failed)?;
+        match decode::reset(parts).map_err(|error| self.unreadable(error))? {
             Fenceable::Answer(()) => Ok(()),
             Fenceable::Fenced(fence) => Err(StoreError::Fenced { fence }),
         }
@@ -251,24 +250,24 @@ impl CoordinateStore for RedisStore {
         let build = |command: &mut Cmd| {
             command.arg(2).arg(&keys.state).arg(&keys.latest).arg(&candidate).arg(scan).arg(entries_max).arg(&now);
         };
-        let parts: Vec<Value> = self.server.invoke(&scripts::SNAPSHOT, build, (8, 256)).await?;
+        let parts: Vec<Value> = self.server.invoke(&scripts::SNAPSHOT, build, (8, 256)).await.map_err(failed)?;
         let Scanned { epoch, cursor: scan, mut pairs } =
-            decode::scanned(parts).map_err(|error| self.server.corrupt(error))?;
+            decode::scanned(parts).map_err(|error| self.unreadable(error))?;
         // HSCAN returns a little more than it was asked for now and then: by name, with the next page.
         let excess = pairs.split_off(pairs.len().min(entries_max));
         left_over.extend(excess.iter().map(|[device, _]| device.as_str()));
         let entry = |[name, stored]: &[String; 2]| decode::latest(&decode::device(name)?, stored);
         let entries = pairs.iter().filter_map(|pair| entry(pair).transpose()).collect::<Result<_, _>>();
-        let entries = entries.map_err(|error| self.server.corrupt(error))?;
+        let entries = entries.map_err(|error| self.unreadable(error))?;
         Ok(SnapshotPage { epoch, entries, next: Cursor { scan: &scan, left_over }.text() })
     }
 
     async fn latest(&self, partition: u32, device: &DeviceId) -> Result<Option<SnapshotEntry>, StoreError> {
         let mut command = redis::cmd("HGET");
         command.arg(self.keys(partition).latest).arg(device.as_str());
-        let stored: Option<String> = self.server.call(&command).await?;
+        let stored: Option<String> = self.server.call(&command).await.map_err(failed)?;
         let Some(stored) = stored else { return Ok(None) };
-        decode::latest(device, &stored).map_err(|error| self.server.corrupt(error))
+        decode::latest(device, &stored).map_err(|error| self.unreadable(error))
     }
 
     async fn history(
@@ -285,20 +284,26 @@ impl CoordinateStore for RedisStore {
             command.arg(3).arg(&keys.state).arg(&keys.latest).arg(keys.history(device.as_str()));
             command.arg(&candidate).arg(device.as_str()).arg(after).arg(frames_max);
         };
-        let parts: Vec<Value> = self.server.invoke(&scripts::HISTORY, build, (8, 256)).await?;
-        decode::history(device, after, parts).map_err(|error| self.server.corrupt(error))
+        let parts: Vec<Value> = self.server.invoke(&scripts::HISTORY, build, (8, 256)).await.map_err(failed)?;
+        decode::history(device, after, parts).map_err(|error| self.unreadable(error))
     }
 
     async fn subscribe(&self, partition: u32) -> Result<Box<dyn Subscription>, StoreError> {
         let channel = self.keys(partition).channel;
-        let place = self.server.place();
-        let opening = RedisSubscription::open(&self.publications, place, &channel, partition, self.call_timeout);
-        Ok(Box::new(opening.await?))
+        let publications = Publications::open(&self.server, &channel).await.map_err(failed)?;
+        Ok(Box::new(RedisSubscription { partition, publications }))
     }
 
     async fn probe(&self) -> Result<BackendInfo, StoreError> {
-        let info: String = self.server.call(&redis::cmd("INFO")).await?;
+        let info: String = self.server.call(&redis::cmd("INFO")).await.map_err(failed)?;
         Ok(probe::backend_info(&info))
+    }
+}
+
+fn failed(failure: Failure) -> StoreError {
+    match failure {
+        Failure::Unavailable { place, reason } => StoreError::Unavailable { place, reason },
+        Failure::Corrupt { place, reason } => StoreError::Corrupt { place, reason },
     }
 }
 

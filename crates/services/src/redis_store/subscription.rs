@@ -1,150 +1,21 @@
-//! Publications of one partition, on a connection of their own.
-//!
-//! Invariant: what waits to be read is bounded by [`PUBLICATIONS_MAX`] and [`PUBLICATION_BYTES_MAX`]; a reader that falls further behind
-//! loses its subscription (and fills the gap from history). Redis itself cuts off a client whose output buffer is full
-//! (`client-output-buffer-limit pubsub`), which looks the same.
-
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+//! Publications of one partition.
 
 use async_trait::async_trait;
 use orinoco_ports::{Publication, StoreError, Subscription};
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
-use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::decode;
-
-const PUBLICATIONS_MAX: usize = 4_096;
-const PUBLICATION_BYTES_MAX: usize = 64 << 20;
-/// A connection that died without a word is noticed after so long and a call's timeout.
-const PROBE_INTERVAL: Duration = Duration::from_secs(3);
-
-/// Why nothing comes any more.
-type Ended = Arc<Mutex<Option<String>>>;
+use super::{decode, failed};
+use crate::redis_server::Publications;
 
 pub(super) struct RedisSubscription {
-    place: String,
-    partition: u32,
-    texts: mpsc::Receiver<Vec<u8>>,
-    bytes: Arc<AtomicUsize>,
-    ended: Ended,
-    /// Owns the connection; ends with the subscription.
-    probing: JoinHandle<()>,
-}
-
-impl RedisSubscription {
-    /// Connects and subscribes; what is published from then on is kept until it is read.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub(super) async fn open(
-        client: &Client,
-        place: &str,
-        channel: &str,
-        partition: u32,
-        call_timeout: Duration,
-    ) -> Result<Self, StoreError> {
-        let (sender, texts) = mpsc::channel(PUBLICATIONS_MAX);
-        let queue = Queue { sender: Mutex::new(Some(sender)), bytes: Arc::default(), ended: Arc::default() };
-        let (bytes, ended) = (Arc::clone(&queue.bytes), Arc::clone(&queue.ended));
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(Some(call_timeout))
-            .set_push_sender(move |push: PushInfo| queue.accept(push));
-        let opening = async {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            connection.subscribe(channel).await?;
-            Ok::<_, redis::RedisError>(connection)
-        };
-        let unavailable = |reason: String| StoreError::Unavailable { place: place.to_owned(), reason };
-        let connection = tokio::time::timeout(call_timeout, opening)
-            .await
-            .map_err(|_| unavailable(format!("no subscription within {} ms", call_timeout.as_millis())))?
-            .map_err(|error| unavailable(error.to_string()))?;
-        let probing = tokio::spawn(probe(connection, Arc::clone(&ended)));
-        Ok(Self { place: place.to_owned(), partition, texts, bytes, ended, probing })
-    }
+    pub(super) partition: u32,
+    pub(super) publications: Publications,
 }
 
 #[async_trait]
 impl Subscription for RedisSubscription {
     async fn next(&mut self) -> Result<Publication, StoreError> {
-        let Some(text) = self.texts.recv().await else {
-            let reason = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let reason = reason.unwrap_or_else(|| "the subscription's connection was closed".to_owned());
-            return Err(StoreError::Unavailable { place: self.place.clone(), reason });
-        };
-        self.bytes.fetch_sub(text.len(), Ordering::Relaxed);
-        let corrupt = |reason: String| StoreError::Corrupt { place: self.place.clone(), reason };
-        let text = std::str::from_utf8(&text).map_err(|error| corrupt(format!("a publication: {error}")))?;
-        decode::publication(self.partition, text).map_err(|error| corrupt(error.to_string()))
-    }
-}
-
-impl Drop for RedisSubscription {
-    fn drop(&mut self) {
-        self.probing.abort();
-    }
-}
-
-/// Holds the connection open for as long as it answers; dropping it ends the stream of publications.
-async fn probe(mut connection: MultiplexedConnection, ended: Ended) {
-    loop {
-        tokio::time::sleep(PROBE_INTERVAL).await;
-        if let Err(error) = redis::cmd("PING").query_async::<Value>(&mut connection).await {
-            end(&ended, format!("the subscription's connection is dead: {error}"));
-            return;
-        }
-    }
-}
-
-fn end(ended: &Ended, reason: String) {
-    ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-}
-
-/// The connection's side: must never wait.
-struct Queue {
-    /// `None` once the subscription has ended: the receiver then sees the end behind what is queued.
-    sender: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
-    bytes: Arc<AtomicUsize>,
-    ended: Ended,
-}
-
-impl Queue {
-    fn accept(&self, push: PushInfo) -> Result<(), redis::aio::SendError> {
-        match push.kind {
-            PushKind::Message => self.enqueue(push),
-            PushKind::Disconnection => {
-                self.close("the subscription's connection was closed");
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The data of a message: channel and payload.
-    fn enqueue(&self, push: PushInfo) -> Result<(), redis::aio::SendError> {
-        let Some(Value::BulkString(text)) = push.data.into_iter().nth(1) else { return Ok(()) };
-        let size = text.len();
-        let queued = self.bytes.fetch_add(size, Ordering::Relaxed) + size;
-        let fits = queued <= PUBLICATION_BYTES_MAX && {
-            let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-            sender.as_ref().is_some_and(|sender| sender.try_send(text).is_ok())
-        };
-        if !fits {
-            self.close("its publications were not read for too long");
-            return Err(redis::aio::SendError);
-        }
-        Ok(())
-    }
-
-    fn close(&self, reason: &str) {
-        end(&self.ended, reason.to_owned());
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let text = self.publications.next().await.map_err(failed)?;
+        let place = self.publications.place();
+        decode::publication(self.partition, &text).map_err(|error| failed(place.corrupt(error)))
     }
 }

@@ -1,21 +1,24 @@
 //! The suites that every adapter of a port must pass.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use orinoco_domain::Axis;
 use orinoco_ports::{
-    CoordinateStore, InboundMessage, Intake, Leases, MqttSource, RecordLog, Refused,
+    Accounts, CoordinateStore, InboundMessage, Intake, Leases, LoginStore, MqttSource, RecordLog, Refused,
     conformance::{
+        accounts::AccountsFactory,
         leases::LeasesFactory,
         log::LogFactory,
+        login::LoginStoreFactory,
         mqtt::{BrokerFactory, MqttFactory, Publisher},
         store::StoreFactory,
     },
 };
 use orinoco_services::{
-    KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresLeases, PostgresLeasesOptions, RedisStore,
-    RedisStoreOptions, migrate,
+    KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresAccounts, PostgresAccountsOptions,
+    PostgresLeases, PostgresLeasesOptions, RedisLoginStore, RedisLoginStoreOptions, RedisStore, RedisStoreOptions,
+    migrate,
 };
 use orinoco_testkit::{
     Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisDatabase, RedisKind, unique_name,
@@ -23,6 +26,9 @@ use orinoco_testkit::{
 use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
 
 use crate::device::Device;
+
+/// Where hundreds of calls wait for a few connections at once, on a machine that does much else.
+const CROWD_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A database of a shared Redis.
 struct RedisStores {
@@ -55,6 +61,83 @@ impl StoreFactory for RedisStores {
 
 mod redis {
     orinoco_ports::conformance_tests!(store, super::RedisStores::new().await);
+}
+
+/// A database of a shared Redis "QR".
+struct LoginsInRedis {
+    database: RedisDatabase,
+    prefix: String,
+}
+
+impl LoginsInRedis {
+    const FAMILIES_PER_USER_MAX: usize = 20;
+
+    async fn new() -> Self {
+        let database = Redis::shared(RedisKind::Qr).await.unwrap().fresh_database().await.unwrap();
+        Self { database, prefix: unique_name("orinoco") }
+    }
+
+    fn store(&self) -> Arc<dyn LoginStore> {
+        let options = RedisLoginStoreOptions {
+            prefix: self.prefix.clone(),
+            families_per_user_max: Self::FAMILIES_PER_USER_MAX,
+            call_timeout: CROWD_TIMEOUT,
+            ..RedisLoginStoreOptions::new(self.database.url())
+        };
+        Arc::new(RedisLoginStore::new(&options).unwrap())
+    }
+}
+
+#[async_trait]
+impl LoginStoreFactory for LoginsInRedis {
+    async fn open(&self) -> Arc<dyn LoginStore> {
+        self.store()
+    }
+
+    async fn open_as_after_kill(&self) -> Arc<dyn LoginStore> {
+        self.store()
+    }
+
+    fn families_per_user_max(&self) -> usize {
+        Self::FAMILIES_PER_USER_MAX
+    }
+}
+
+mod redis_login {
+    orinoco_ports::conformance_tests!(login, super::LoginsInRedis::new().await);
+    orinoco_ports::conformance_tests!(shared_login, super::LoginsInRedis::new().await);
+}
+
+/// A database of a shared PostgreSQL.
+struct AccountsInPostgres(Database);
+
+impl AccountsInPostgres {
+    async fn new() -> Self {
+        let database = Postgres::shared().await.unwrap().fresh_database().await.unwrap();
+        migrate(database.url()).await.unwrap();
+        Self(database)
+    }
+
+    fn accounts(&self) -> Arc<dyn Accounts> {
+        let options =
+            PostgresAccountsOptions { call_timeout: CROWD_TIMEOUT, ..PostgresAccountsOptions::new(self.0.url()) };
+        Arc::new(PostgresAccounts::new(&options).unwrap())
+    }
+}
+
+#[async_trait]
+impl AccountsFactory for AccountsInPostgres {
+    async fn open(&self) -> Arc<dyn Accounts> {
+        self.accounts()
+    }
+
+    async fn open_as_after_kill(&self) -> Arc<dyn Accounts> {
+        self.accounts()
+    }
+}
+
+mod postgres_accounts {
+    orinoco_ports::conformance_tests!(accounts, super::AccountsInPostgres::new().await);
 }
 
 /// A database of a shared PostgreSQL.
