@@ -18,7 +18,7 @@ use crate::{
 /// For a request and all its tries.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that was dropped is made so often in all.
-const TRIES_MAX: u32 = 4;
+const TRIES_MAX: u32 = 8;
 
 /// The challenges of this daemon, and by its store those of others; cheap to clone. Each request takes 5 s at most.
 #[derive(Clone)]

@@ -4,5 +4,6 @@
 mod distant;
 mod flow;
 mod kills;
+mod login;
 mod sockets;
 mod world;
