@@ -1,12 +1,14 @@
 //! kill -9 of the daemon under load.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use tokio::sync::watch;
 
-use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, Socket, World, turn, until};
+use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, Socket, World, campaign, turn, until};
 
 const KILLS: usize = 5;
+/// Frames of each device between two kills, at least; 1,000 in a campaign.
+const FRAMES_BETWEEN: u64 = 50;
 
 for_both_modes! {
     five_kills_under_load_lose_nothing_and_double_nothing
@@ -17,6 +19,7 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
     let world = World::start(mode, Setup::default().set("stream.history_max", 1_000_000)).await;
     let plan = LoadPlan { connections: 4, devices: 4, messages_per_second: 4_000 };
     let load = Load::start(&world, plan).await;
+    let began = Instant::now();
     let devices = load.devices().to_vec();
     let watched = devices[0].clone();
     let (end, ended) = watch::channel(None);
@@ -28,7 +31,7 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
             let before = at_least.get(device).copied().unwrap_or(0);
             let offset = until("the stream to move", async || {
                 let latest = crate::support::latest(&world, device).await?;
-                (latest.offset > before + 50).then_some(latest.offset)
+                (latest.offset > before + campaign("FRAMES_BETWEEN", FRAMES_BETWEEN)).then_some(latest.offset)
             })
             .await;
             at_least.insert(device.clone(), offset);
@@ -37,6 +40,7 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
         world.daemon.restart().await.unwrap();
     }
     let ledger = load.stop().await;
+    println!("{mode:?}: {} messages in {:?} with {KILLS} kills", ledger.messages(), began.elapsed());
     assert!(ledger.messages() > 2_000, "only {} messages", ledger.messages());
     // The broker of the services was not killed: devices sent nothing again.
     let repeats = if mode == Mode::Services { Repeats::Never } else { Repeats::OfWhatWasSentAgain };

@@ -82,7 +82,8 @@ async fn redis_that_was_emptied_begins_another_epoch_and_is_filled_from_kafka() 
         crate::support::latest(&world, &name).await.filter(|latest| latest.epoch != before.epoch && latest.x == 3.0)
     })
     .await;
-    assert_eq!((after.y, after.offset), (2.0, 2));
+    // Two frames, or one where the axes were fetched apart: both values of X before that of Y.
+    assert!(after.y == 2.0 && after.offset <= 2, "{after:?}");
     let mut socket = world.watch(&format!("?device={name}&offset={}&epoch={}", before.offset, before.epoch)).await;
     assert_eq!(socket.text().await, r#"{"recovered":false}"#);
     assert_eq!(socket.frame().await, after);

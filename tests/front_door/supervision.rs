@@ -139,8 +139,9 @@ async fn kill_every_worker(mode: Mode) {
     let offset = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
     let workers = workers(&world);
     assert!(workers.len() >= 8, "{workers:?}");
+    let kills = campaign("KILLS", KILLS);
     for paths in workers.values() {
-        for path in paths.iter().cycle().take(campaign("KILLS", KILLS)) {
+        for path in paths.iter().cycle().take(kills) {
             // A kill counts only with work in flight.
             let before = until("a value", &offset).await;
             until("the stream to move on", async || offset().await.filter(|now| *now > before + 2)).await;
@@ -151,6 +152,7 @@ async fn kill_every_worker(mode: Mode) {
         }
     }
     let ledger = load.stop().await;
+    println!("{mode:?}: {} messages, and {:?} kills of each of {:?}", ledger.messages(), kills, workers.keys());
     // Without ingest or broker devices are cut off, and send again what was not acknowledged.
     ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
     world.daemon.wait_until_ready(crate::support::DEADLINE).await.unwrap();
