@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use orinoco_ports::Clock;
 use rusqlite::Connection;
 
-use crate::sqlite::{Database, Unit};
+use crate::sqlite::{Database, Durability, Unit};
 
 /// `user_role` and `user` are the entities of these names. Accounts and credentials are never deleted.
 const TABLES: &str = "
@@ -41,7 +41,7 @@ const TABLES: &str = "
 ";
 
 pub(super) fn database(path: &Path) -> Database<'_> {
-    Database { path, version: 1, tables: TABLES, cache_kib: 4_096 }
+    Database { path, version: 1, tables: TABLES, cache_kib: 4_096, durability: Durability::Power }
 }
 
 /// What the changes of one transaction share: their time.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::sqlite::Database;
+use crate::sqlite::{Database, Durability};
 
 /// A record is its JSON; what is compared or searched for stands beside it. Rows are in the order of their making, so that what lives at
 /// one time lies together. `highest_ms` is the highest time that was written.
@@ -33,7 +33,7 @@ const TABLES: &str = "
 ";
 
 pub(super) fn database(path: &Path) -> Database<'_> {
-    Database { path, version: 1, tables: TABLES, cache_kib: 16_384 }
+    Database { path, version: 1, tables: TABLES, cache_kib: 16_384, durability: Durability::Power }
 }
 
 /// The highest time that the file knows, ms since 1970.

@@ -1,8 +1,8 @@
-//! What the SQLite files of accounts and logins have in common: how they are opened, the threads that read and write them, and what
-//! their errors mean.
+//! What this crate's SQLite files have in common: how they are opened, and what their errors mean; and the threads that read and write
+//! those of accounts and logins.
 //!
-//! Invariants: what a write was answered for survives a power cut (write-ahead log, `synchronous = FULL`), and no reader sees it before;
-//! all SQL runs in threads of its own, behind bounded queues; a file that another process has locked is waited for [`BUSY_WAIT_MAX`] long.
+//! Invariants: what a write was answered for outlives what its file's [`Durability`] says, and no reader sees it before; all SQL runs in
+//! threads of its own, behind bounded queues; a file that another process has locked is waited for [`BUSY_WAIT_MAX`] long.
 
 mod open;
 mod reader;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-pub(crate) use open::Database;
+pub(crate) use open::{Database, Durability};
 pub(crate) use reader::Reader;
 pub(crate) use writer::{Unit, Writer};
 
@@ -34,6 +34,12 @@ pub(crate) enum Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&rusqlite::Error> for Fault {
+    fn from(error: &rusqlite::Error) -> Self {
         use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
         let code = error.sqlite_error_code();
         let is_damage =

@@ -31,6 +31,16 @@ pub(crate) struct Database<'a> {
     pub(crate) tables: &'static str,
     /// Memory for pages, each connection.
     pub(crate) cache_kib: u32,
+    pub(crate) durability: Durability,
+}
+
+/// What a commit outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// kill -9. A power cut may take the last ones, each whole.
+    Process,
+    /// A power cut.
+    Power,
 }
 
 impl Database<'_> {
@@ -39,8 +49,13 @@ impl Database<'_> {
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         self.settle_file().map_err(|error| Fault::Unavailable(error.to_string()))?;
         switch_to_write_ahead(&connection)?;
+        let synchronous = match self.durability {
+            Durability::Process => "NORMAL",
+            Durability::Power => "FULL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;
+            "PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;",
         )?;
         self.make_tables(&mut connection)?;

@@ -22,7 +22,8 @@ fn path(directory: &TempDir) -> PathBuf {
 }
 
 fn database(path: &Path) -> Database<'_> {
-    Database { path, version: 1, tables: "CREATE TABLE number (value INTEGER UNIQUE) STRICT;", cache_kib: 100 }
+    let tables = "CREATE TABLE number (value INTEGER UNIQUE) STRICT;";
+    Database { path, version: 1, tables, cache_kib: 100, durability: Durability::Power }
 }
 
 /// Counts transactions, those that changed something, and those that were committed.

@@ -76,7 +76,6 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`]; [`StoreError::Corrupt`] where it is damaged, or of another version.
     pub fn open(path: &Path, options: SqliteStoreOptions) -> Result<Self, StoreError> {
         let place = path.display().to_string();
-        let failed = |error| schema::error_at(&place, &error);
         let connection = schema::open_for_writing(path)?;
         let memory = Arc::new(Memory::default());
         let publications = Arc::new(Publications::new(options.publications_max, place.clone()));
@@ -88,7 +87,7 @@ impl SqliteStore {
             options.recent_bytes_max,
         );
         writer.load_all()?;
-        let connection = schema::open_for_reading(path).map_err(failed)?;
+        let connection = schema::open_for_reading(path)?;
         let mut reader = history::Reader::new(connection, place.clone());
         let (write_sender, mut write_receiver) = mpsc::channel(options.requests_max);
         let (read_sender, mut read_receiver) = mpsc::channel(options.requests_max);
