@@ -147,17 +147,18 @@ impl<D: Dial> Pool<D> {
         format!("no answer within {} ms", self.call_timeout.as_millis())
     }
 
-    /// A connection for one call; waits for it until the call timeout. See [`Pool::deadline`], taken before, for the rest of the call.
+    /// A connection for one call; waits for it until `deadline` (see [`Pool::deadline`]).
     ///
     /// # Errors
     /// Why there is none, for people.
-    pub(crate) async fn get(&self) -> Result<Held<'_, D>, String> {
+    pub(crate) async fn get(&self, deadline: Instant) -> Result<Held<'_, D>, String> {
         self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let reason = match self.pool.get().await {
-            Ok(held) => return Ok(held),
-            Err(bb8::RunError::User(error)) => return Err(error.0),
-            Err(bb8::RunError::TimedOut) => self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        };
+        match tokio::time::timeout_at(deadline, self.pool.get()).await {
+            Ok(Ok(held)) => return Ok(held),
+            Ok(Err(bb8::RunError::User(error))) => return Err(error.0),
+            Ok(Err(bb8::RunError::TimedOut)) | Err(_) => {}
+        }
+        let reason = self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Err(reason.unwrap_or_else(|| format!("no connection was free within {} ms", self.call_timeout.as_millis())))
     }
 }

@@ -56,7 +56,8 @@ impl Server {
     /// The URL can't be understood; the text does not repeat it.
     pub(super) fn new(url: &str, connections_max: u32, call_timeout: Duration) -> Result<Self, String> {
         let place = Place::parse(url)?;
-        let timeout_ms = call_timeout.as_millis();
+        // 0 would be for ever.
+        let timeout_ms = call_timeout.as_millis().max(1);
         let begin = format!(
             "begin; set local statement_timeout = {timeout_ms}; \
             set local idle_in_transaction_session_timeout = {timeout_ms}"
@@ -75,7 +76,7 @@ impl Server {
     /// [`Failure`].
     pub(super) async fn query(&self, sql: &str, arguments: &[Argument<'_>]) -> Result<Vec<Row>, Failure> {
         let deadline = self.pool.deadline();
-        let mut held = self.pool.get().await.map_err(unavailable)?;
+        let mut held = self.pool.get(deadline).await.map_err(unavailable)?;
         let answer = tokio::time::timeout_at(deadline, query(held.begin(), sql, arguments)).await;
         let answer = answer.map_err(|_| unavailable(self.pool.no_answer()))?;
         if is_answer(&answer) {
@@ -91,7 +92,7 @@ impl Server {
     /// [`Failure`].
     pub(super) async fn transaction(&self, statements: &[Statement<'_>]) -> Result<Vec<Row>, Failure> {
         let deadline = self.pool.deadline();
-        let mut held = self.pool.get().await.map_err(unavailable)?;
+        let mut held = self.pool.get(deadline).await.map_err(unavailable)?;
         let running = run(held.begin(), &self.begin, statements);
         let answer = tokio::time::timeout_at(deadline, running).await;
         let answer = answer.map_err(|_| unavailable(self.pool.no_answer()))?;
@@ -126,9 +127,11 @@ impl Server {
     }
 
     async fn schema_version(&self) -> Result<Option<i32>, Failure> {
-        let mut held = self.pool.get().await.map_err(unavailable)?;
+        let deadline = self.pool.deadline();
+        let mut held = self.pool.get(deadline).await.map_err(unavailable)?;
         let client: &Client = held.begin();
-        let version = schema::version_of(client).await.map_err(unavailable)?;
+        let version = tokio::time::timeout_at(deadline, schema::version_of(client)).await;
+        let version = version.map_err(|_| unavailable(self.pool.no_answer()))?.map_err(unavailable)?;
         held.answered();
         Ok(version)
     }

@@ -280,7 +280,9 @@ impl LoginStore for RedisLoginStore {
             self.server.call(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
         let append_fsync = match asked {
             Ok(pair) => AppendFsync::Is(pair.into_iter().nth(1).unwrap_or_default()),
-            Err(Failure::Unavailable { reason, .. } | Failure::Corrupt { reason, .. }) => AppendFsync::Refused(reason),
+            // A command that is unknown, or not this user's.
+            Err(Failure::Denied { reason, .. } | Failure::Corrupt { reason, .. }) => AppendFsync::Refused(reason),
+            Err(failure) => return Err(failed(failure)),
         };
         Ok(probe::backend_info(&info, &append_fsync))
     }
@@ -293,7 +295,9 @@ fn version_before(version: u64) -> String {
 
 fn failed(failure: Failure) -> LoginStoreError {
     match failure {
-        Failure::Unavailable { place, reason } => LoginStoreError::Unavailable { place, reason },
+        Failure::Unavailable { place, reason } | Failure::Denied { place, reason } => {
+            LoginStoreError::Unavailable { place, reason }
+        }
         Failure::Corrupt { place, reason } => LoginStoreError::Corrupt { place, reason },
     }
 }

@@ -103,7 +103,7 @@ impl Server {
     }
 
     async fn ask(&self, command: &Cmd, deadline: Instant) -> Result<Value, Fault> {
-        let mut held = self.pool.get().await.map_err(Fault::Connection)?;
+        let mut held = self.pool.get(deadline).await.map_err(Fault::Connection)?;
         let connection = held.begin();
         let answer = tokio::time::timeout_at(deadline, connection.send_packed_command(command)).await;
         match answer {

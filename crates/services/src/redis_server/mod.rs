@@ -21,6 +21,8 @@ pub(crate) use subscription::Publications;
 pub(crate) enum Failure {
     /// Try again later; whether the call had an effect is not known.
     Unavailable { place: String, reason: String },
+    /// The server lets this user not do that: as `Unavailable`, but for who can do without.
+    Denied { place: String, reason: String },
     /// What is stored, or answered, can't be understood.
     Corrupt { place: String, reason: String },
 }
@@ -52,7 +54,10 @@ impl Place {
         match error.code() {
             Some("WRONGTYPE" | "ERR") | None => self.corrupt(error),
             Some("OOM") => self.unavailable(format!("{error}; raise maxmemory, or {}", self.room_remedy)),
-            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => self.unavailable(format!("{error}; check {}", self.url_setting)),
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => {
+                let reason = format!("{error}; check {}", self.url_setting);
+                Failure::Denied { place: self.text.clone(), reason }
+            }
             Some(_) => self.unavailable(error),
         }
     }

@@ -302,7 +302,9 @@ impl CoordinateStore for RedisStore {
 
 fn failed(failure: Failure) -> StoreError {
     match failure {
-        Failure::Unavailable { place, reason } => StoreError::Unavailable { place, reason },
+        Failure::Unavailable { place, reason } | Failure::Denied { place, reason } => {
+            StoreError::Unavailable { place, reason }
+        }
         Failure::Corrupt { place, reason } => StoreError::Corrupt { place, reason },
     }
 }

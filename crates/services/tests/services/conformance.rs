@@ -154,7 +154,9 @@ impl LeasesInPostgres {
 #[async_trait]
 impl LeasesFactory for LeasesInPostgres {
     async fn open(&self, owner: &str) -> Arc<dyn Leases> {
-        Arc::new(PostgresLeases::new(&PostgresLeasesOptions::new(self.0.url(), owner)).unwrap())
+        let mut options = PostgresLeasesOptions::new(self.0.url(), owner);
+        options.call_timeout = CROWD_TIMEOUT;
+        Arc::new(PostgresLeases::new(&options).unwrap())
     }
 }
 

@@ -88,7 +88,13 @@ async fn approved(store: &RedisLoginStore) -> (Challenge, Proof) {
     (step(store, scanned, Event::Approve { phone }, None).await, Proof::Cookie(cookie))
 }
 
-/// All that the server holds, as bytes: keys and values of every database.
+/// All that was ever written, as bytes: the append-only file.
+fn append_only_file(redis: &Redis) -> Vec<u8> {
+    let files = std::fs::read_dir(redis.folder().join("appendonlydir")).unwrap();
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
+/// All that the server holds, as bytes: its keys and their values.
 async fn dump(redis: &Redis) -> Vec<u8> {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -108,7 +114,7 @@ async fn dump(redis: &Redis) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_dump_of_redis_holds_nothing_that_could_be_presented() {
+async fn redis_its_file_and_its_channel_hold_nothing_that_could_be_presented() {
     let (redis, store) = own_server().await;
     let mut subscription = store.subscribe().await.unwrap();
     let verifier = Verifier::from_bytes(random());
@@ -139,6 +145,7 @@ async fn a_dump_of_redis_holds_nothing_that_could_be_presented() {
         let event = tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap().unwrap();
         held.extend(format!("{event:?}").into_bytes());
     }
+    held.extend(append_only_file(&redis));
     let tokens = [token.expose(), successor.expose()];
     // The first 20 bytes of a token name its family and sequence: no secret.
     let secret_parts = tokens.iter().map(|text| text[28..].to_owned());
