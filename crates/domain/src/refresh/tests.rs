@@ -116,6 +116,16 @@ fn no_token_of_a_fast_client_is_taken_for_a_reuse_within_ten_seconds() {
 }
 
 #[test]
+fn a_rotation_forgets_no_token_that_still_has_leniency() {
+    let (family, first) = login();
+    let (family, second) = rotate(&family, &first, T0);
+    let (family, third) = rotate(&family, &second, T0 + 900);
+    let (family, _) = rotate(&family, &third, T0 + 10_500);
+    assert_eq!(present(&family, &second, T0 + 10_500), Decision::Refused(Refusal::Replaced));
+    assert_eq!(present(&family, &second, T0 + 10_900), Decision::Reuse);
+}
+
+#[test]
 fn what_was_never_given_out_is_forged() {
     let (family, first) = login();
     let (family, second) = rotate(&family, &first, T0);
