@@ -2,17 +2,21 @@
 //!
 //! Invariants: a connection on which a call was given up (timeout, cancelled, lost) is closed and never used again, so that no call
 //! ever reads the answer to another; connection, check and answer share one deadline, so that a call ends within its timeout, with the
-//! reason of the last failed attempt to connect. A connection that was idle is checked before it is given out: after an outage nobody's
+//! reason of the last failed attempt to connect; who waits for a connection is served in turn. A connection that was idle is checked before it is given out: after an outage nobody's
 //! call fails for a connection that died meanwhile.
 
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 /// A connection that answered less than so long ago is taken to be alive.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -115,11 +119,32 @@ impl bb8::ErrorSink<DialError> for LastFailure {
     }
 }
 
-pub(crate) type Held<'a, D> = bb8::PooledConnection<'a, Manager<D>>;
+/// A connection for one call; given back when dropped.
+pub(crate) struct Held<'a, D: Dial> {
+    connection: bb8::PooledConnection<'a, Manager<D>>,
+    /// Given back behind the connection, which is dropped first.
+    _turn: SemaphorePermit<'a>,
+}
+
+impl<D: Dial> Deref for Held<'_, D> {
+    type Target = Slot<D::Connection>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl<D: Dial> DerefMut for Held<'_, D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Pool<D: Dial> {
     pool: bb8::Pool<Manager<D>>,
+    /// One a connection: bb8 hands a connection to whoever asks first after it came back, so that a busy caller starves those who wait.
+    turns: Semaphore,
     last_failure: LastFailure,
     call_timeout: Duration,
 }
@@ -134,7 +159,8 @@ impl<D: Dial> Pool<D> {
             .connection_timeout(call_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(Manager { dial, call_timeout });
-        Self { pool, last_failure, call_timeout }
+        let turns = Semaphore::new(usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS));
+        Self { pool, turns, last_failure, call_timeout }
     }
 
     /// When a call that begins now is given up.
@@ -152,13 +178,93 @@ impl<D: Dial> Pool<D> {
     /// # Errors
     /// Why there is none, for people.
     pub(crate) async fn get(&self, deadline: Instant) -> Result<Held<'_, D>, String> {
-        self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let turn = match tokio::time::timeout_at(deadline, self.turns.acquire()).await {
+            Ok(turn) => turn.map_err(|error| error.to_string())?,
+            Err(_) => return Err(self.why_none()),
+        };
+        self.last_failure().take();
         match tokio::time::timeout_at(deadline, self.pool.get()).await {
-            Ok(Ok(held)) => return Ok(held),
-            Ok(Err(bb8::RunError::User(error))) => return Err(error.0),
-            Ok(Err(bb8::RunError::TimedOut)) | Err(_) => {}
+            Ok(Ok(connection)) => Ok(Held { connection, _turn: turn }),
+            Ok(Err(bb8::RunError::User(error))) => Err(error.0),
+            Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(self.why_none()),
         }
-        let reason = self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(reason.unwrap_or_else(|| format!("no connection was free within {} ms", self.call_timeout.as_millis())))
+    }
+
+    fn why_none(&self) -> String {
+        let none_free = || format!("no connection was free within {} ms", self.call_timeout.as_millis());
+        self.last_failure().clone().unwrap_or_else(none_free)
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.last_failure.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Numbered connections to nowhere, which stay alive.
+    #[derive(Debug, Default)]
+    struct Numbers(AtomicUsize);
+
+    impl Dial for Numbers {
+        type Connection = usize;
+
+        async fn dial(&self) -> Result<usize, String> {
+            Ok(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn is_closed(_connection: &usize) -> bool {
+            false
+        }
+
+        async fn check(_connection: &mut usize) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_connection_is_served_in_turn() {
+        let pool = Arc::new(Pool::new(Numbers::default(), 2, LONG));
+        let served = Arc::new(Mutex::new(Vec::new()));
+        let callers = (0..20).map(|caller| {
+            let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    let _held = pool.get(pool.deadline()).await.unwrap();
+                    served.lock().unwrap().push(caller);
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        let served = served.lock().unwrap().clone();
+        for (round, callers) in served.chunks(20).enumerate() {
+            let mut callers = callers.to_vec();
+            callers.sort_unstable();
+            assert_eq!(callers, (0..20).collect::<Vec<_>>(), "round {round}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_call_was_given_up_is_never_used_again() {
+        let pool = Pool::new(Numbers::default(), 1, LONG);
+        let mut held = pool.get(pool.deadline()).await.unwrap();
+        let first = *held.begin();
+        held.answered();
+        drop(held);
+        let mut held = pool.get(pool.deadline()).await.unwrap();
+        assert_eq!(*held.begin(), first, "an answered one is");
+        drop(held);
+        assert_ne!(*pool.get(pool.deadline()).await.unwrap().begin(), first);
     }
 }
