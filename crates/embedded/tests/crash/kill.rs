@@ -258,6 +258,8 @@ pub(crate) mod login {
             while is_live(&store, number + 1).await {
                 number += 2;
             }
+            // The one before may have begun and not ended.
+            number = number.saturating_sub(1);
             loop {
                 number += 1;
                 if !is_live(&store, number).await {
