@@ -192,3 +192,26 @@ fn begin(
     let (family, token) = login.begin(keys.current(), now_ms);
     Ok(Some(Box::new(BegunLogin { family, token })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::tests::{other_phone, phone, proof, record};
+
+    #[test]
+    fn only_what_this_very_request_would_have_left_counts_as_done_before() {
+        let approve = Action::Approve { phone: phone() };
+        assert!(approve.has_been_done(&record(Status::Approved)));
+        assert!(approve.has_been_done(&record(Status::Exchanged)), "the exchange came at once");
+        for status in [Status::Scanned, Status::Denied, Status::Cancelled, Status::Expired] {
+            assert!(!approve.has_been_done(&record(status)), "{status}");
+        }
+        assert!(!Action::Approve { phone: other_phone() }.has_been_done(&record(Status::Approved)));
+        let deny = Action::Deny { phone: phone() };
+        assert!(deny.has_been_done(&record(Status::Denied)) && !deny.has_been_done(&record(Status::Approved)));
+        let cancel = Action::Cancel { proof: proof() };
+        assert!(cancel.has_been_done(&record(Status::Cancelled)));
+        let by_wrong_otc = Record { wrong_otc_count: WRONG_OTC_MAX, ..record(Status::Cancelled) };
+        assert!(!cancel.has_been_done(&by_wrong_otc));
+    }
+}

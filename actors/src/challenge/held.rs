@@ -46,3 +46,38 @@ impl Held {
         self.at + Duration::from_millis(wait_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use orinoco_domain::challenge::Status;
+
+    use super::*;
+    use crate::challenge::tests::record;
+
+    #[test]
+    fn a_copy_proves_what_was_asked_before_it_was_read_and_a_terminal_one_proves_all() {
+        let before = std::time::Instant::now();
+        let as_of = before + Duration::from_millis(1);
+        let after = as_of + Duration::from_millis(1);
+        let held = Held::new(record(Status::Pending), 0, as_of);
+        assert!(held.proves(before) && !held.proves(as_of) && !held.proves(after));
+        assert!(Held::new(record(Status::Denied), 0, as_of).proves(after));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_store_s_clock_goes_on_and_the_deadline_is_by_it() {
+        let as_of = std::time::Instant::now();
+        let pending = record(Status::Pending);
+        let held = Held::new(pending.clone(), pending.deadline_ms - 30_000, as_of);
+        assert_eq!(held.next_at() - Instant::now(), Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(held.now_ms(), pending.deadline_ms - 10_000);
+        assert_eq!(held.view().now_ms, pending.deadline_ms - 30_000, "a view is as the store said it");
+        // Overdue, and of a record that has ended: the end of its readable minute.
+        assert!(Held::new(pending.clone(), pending.deadline_ms + 5, as_of).next_at() <= Instant::now());
+        let denied = record(Status::Denied);
+        let held = Held::new(denied.clone(), denied.ended_at_ms.unwrap(), as_of);
+        assert_eq!(held.next_at() - Instant::now(), Duration::from_secs(60));
+    }
+}

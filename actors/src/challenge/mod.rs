@@ -8,6 +8,8 @@
 
 mod action;
 mod held;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -79,3 +79,31 @@ async fn of_those_who_end_a_challenge_at_once_one_wins_and_the_others_are_told_w
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_a_mailbox_holds_is_refused_and_streams_miss_nothing_of_it() {
+    let server = Server::start();
+    let (near, far) = (Arc::new(Daemon::start(&server).await), Arc::new(Daemon::start(&server).await));
+    let browser = Browser::at(&near).await;
+    let events = EventSource::connect(&near, browser.key);
+    events.until(Status::Pending).await;
+    let tasks: Vec<_> = (0..4_000)
+        .map(|_| {
+            let (daemon, browser) = (Arc::clone(&near), browser.clone());
+            tokio::spawn(async move { browser.status(&daemon).await })
+        })
+        .collect();
+    // The change is published while the mailbox is full.
+    browser.cancel(&far).await.unwrap();
+    events.until_over().await;
+    assert_eq!(events.statuses(), [Status::Pending, Status::Cancelled]);
+    let mut refused = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(status) => assert!([Status::Pending, Status::Cancelled].contains(&status)),
+            Err(ChallengeError::Overloaded) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0 && refused < 4_000, "{refused}");
+}
