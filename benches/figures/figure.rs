@@ -47,14 +47,14 @@ impl Figure {
     pub(crate) fn verdict(&self) -> String {
         let Some(reach) = self.reach else { return String::new() };
         let reached = if self.summary()[1] <= reach { "yes" } else { "**no**" };
-        format!("{} or less: {reached}", number(reach))
+        format!("{reach} or less: {reached}")
     }
 }
 
 /// Three digits that count.
 pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
-        magnitude if magnitude >= 100.0 || value == value.trunc() => 0,
+        magnitude if magnitude >= 100.0 || magnitude == 0.0 => 0,
         magnitude if magnitude >= 10.0 => 1,
         magnitude if magnitude >= 1.0 => 2,
         _ => 3,

@@ -14,8 +14,8 @@ use super::{
 
 const PATH: &str = "docs/performance.md";
 
-const BUSY: &str = "**The machine was shared with other work during this run, and noisy** (see the load average): a quiet one has shorter times and
-higher rates, and, as caches are shared too, spends somewhat less processor time.
+const BUSY: &str = "**The machine was shared with other work during this run, and noisy** (see the load average): a quiet one has shorter times, higher
+rates and fewer processor seconds, as caches and cores were shared too.
 
 ";
 
@@ -24,9 +24,8 @@ const HEAD: &str = "# Performance
 <!-- Written by `make bench`: change benches/figures/, not this page. -->
 
 What the daemon costs, measured through its front door: the release binary as a process, on real servers of its own, loaded by MQTT and WebSocket
-clients of another process. Processor seconds and resident bytes are those of the process named, from Linux's /proc (10 ms of resolution); they
-hold on a busy machine, within a noise that minimum and maximum show. Times in ms and rates by the wall clock are those of this machine, with
-clients and servers on the same cores; a busy machine makes them worse.
+clients of another process. Processor seconds and resident bytes are those of the process named, from Linux's /proc (10 ms of resolution): they
+move less than times in ms and rates by the wall clock with what else the machine does. Clients and servers share its cores.
 
 ";
 
