@@ -6,9 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use orinoco_testkit::{Daemon, DaemonConfig, Kafka, Mosquitto, Postgres, Redis, RedisKind, poll_until};
+use orinoco_testkit::{
+    Daemon, DaemonConfig, Kafka, Mosquitto, Postgres, Redis, RedisKind, poll_until, process_is_running,
+};
 use tempfile::TempDir;
 
+/// Followed by the process id.
+const FOLDER_PREFIX: &str = "orinoco-bench-";
 const BINARY: &str = env!("CARGO_BIN_EXE_orinoco");
 /// After so long, what was waited for is taken for lost.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
@@ -49,7 +53,7 @@ impl World {
     /// # Errors
     /// A server is missing or did not start.
     pub(crate) async fn new(mode: Mode) -> anyhow::Result<Self> {
-        let folder = TempDir::with_prefix("orinoco-bench-")?;
+        let folder = folder()?;
         let services = match mode {
             Mode::Embedded => None,
             Mode::Services => Some(Services::start().await?),
@@ -123,6 +127,19 @@ impl Services {
             .set("postgres.url", self.postgres.url())
             .set("postgres.migrate", "true")
     }
+}
+
+/// A folder of this process; those of earlier processes, which were killed, go.
+fn folder() -> anyhow::Result<TempDir> {
+    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|pid: u32| !process_is_running(pid)) {
+            // It may be another user's.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(TempDir::with_prefix(format!("{FOLDER_PREFIX}{}-", std::process::id()))?)
 }
 
 /// Waits until these components of `/readyz` are up.
