@@ -179,7 +179,7 @@ async fn logins_that_end_are_told_to_those_who_serve_them() {
     assert_eq!(daemon.take_notices(), [LoginNotice::MayHaveMissed]);
     server.store().end_family(&login.family.id, EndReason::Logout).await.unwrap();
     let ended = LoginNotice::Ended { user_id: ADA, family: Some(login.family.id), reason: EndReason::Logout };
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(daemon.take_notices(), [ended]);
     daemon.tree.kill("root/login/registry").unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -153,6 +153,24 @@ async fn killing_everything_by_turns_yields_one_end_and_no_wrong_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_lost_its_challenge_finds_it_again_and_hears_of_the_next_change() {
+    let server = Server::start();
+    let (near, far) = (Arc::new(Daemon::start(&server).await), Arc::new(Daemon::start(&server).await));
+    for target in [Target::Challenge, Target::Registry, Target::Pool] {
+        let browser = Browser::at(&near).await;
+        let events = EventSource::connect(&near, browser.key);
+        events.until(Status::Pending).await;
+        assert!(target.kill(&near, browser.key));
+        browser.scan(&far).await.unwrap();
+        let began = tokio::time::Instant::now();
+        events.until(Status::Scanned).await;
+        // Long before it would ask anyway, with its comment.
+        assert!(began.elapsed() < Duration::from_secs(2), "{target:?}: {:?}", began.elapsed());
+        assert_eq!(events.seen().connections, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_thousand_exchanges_one_is_done_while_actors_are_killed() {
     let server = Server::start();
     let daemons = [Arc::new(Daemon::start(&server).await), Arc::new(Daemon::start(&server).await)];

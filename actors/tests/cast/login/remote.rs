@@ -17,6 +17,8 @@ use tokio::{sync::watch, time::Instant};
 
 const BEGIN_MS: i64 = 1_767_323_045_678;
 const WAY_MS_MAX: u64 = 3;
+/// Publications are slower than answers.
+const PUBLICATION_DELAY: Duration = Duration::from_millis(20);
 
 /// The store itself, which all daemons see.
 pub(crate) struct Server {
@@ -150,10 +152,13 @@ struct RemoteSubscription {
 #[async_trait]
 impl LoginSubscription for RemoteSubscription {
     async fn next(&mut self) -> Result<LoginEvent, LoginStoreError> {
-        tokio::select! {
+        let is_cut = async { drop(self.is_cut.wait_for(|is_cut| *is_cut).await) };
+        let event = tokio::select! {
             biased;
-            _ = self.is_cut.wait_for(|is_cut| *is_cut) => Err(away()),
+            () = is_cut => Err(away()),
             event = self.near.next() => event,
-        }
+        };
+        tokio::time::sleep(PUBLICATION_DELAY).await;
+        event
     }
 }
