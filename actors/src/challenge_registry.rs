@@ -1,6 +1,6 @@
 //! Finds the actor of a challenge, or starts it, and hands requests on.
 //!
-//! Supervised by `login`, before the challenges and the streams. Invariant: it waits for no store and answers no request that a
+//! Supervised by `login`, after the pool that it starts challenges in. Invariant: it waits for no store and answers no request that a
 //! [`Challenge`] can: what it hands on is answered from there. How many challenges live here is bounded by the pool's `max_children`; at the
 //! bound a further one is refused with [`ChallengeError::Overloaded`]. It holds the daemon's one subscription to the login store: changes by
 //! other daemons reach the challenges that live here, and after an outage those that are watched read again. It holds nothing that its
