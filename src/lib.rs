@@ -1,5 +1,6 @@
 //! The daemon: configuration, wiring, listeners and commands. The program is [`commands::main`]; this library lets tests in.
 
+pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod control;

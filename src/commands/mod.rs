@@ -4,7 +4,9 @@
 //! does anything.
 
 pub mod check;
+mod demo_accounts;
 pub mod descriptors;
+pub mod device;
 pub mod dlq;
 pub mod doctor;
 pub mod migrate;
@@ -12,6 +14,7 @@ mod output;
 pub mod serve;
 pub mod simulate;
 pub mod tree;
+pub mod user;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -62,6 +65,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Brings the database to the schema that this program needs.
     Migrate(migrate::MigrateArgs),
+    /// Accounts: add, disable, list.
+    User(user::UserArgs),
+    /// Credentials of devices: add, revoke.
+    Device(device::DeviceArgs),
     /// Publishes as devices do: a recording, or made-up tracks.
     Simulate(simulate::SimulateArgs),
     /// Shows the live actor tree of a running daemon.
@@ -111,10 +118,28 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Check(args) => check::run(&args, &loaded, output),
         Command::Doctor(args) => doctor::run(&args, &loaded, wiring::probes(&loaded.config)?, output).await,
         Command::Migrate(args) => migrate::run(&args, &loaded.config, output).await,
+        Command::User(args) => user::run(&args, &user_deps(&loaded.config)?, output).await,
+        Command::Device(args) => {
+            let deps = device::DeviceDeps {
+                accounts: wiring::accounts(&loaded.config)?,
+                passwords: wiring::passwords(&loaded.config)?,
+                audit_entries_max: loaded.config.auth.audit_entries_max,
+            };
+            device::run(&args, &deps, output).await
+        }
         Command::Dlq(args) => dlq::run(&args, &loaded.config, wiring::dead_letters(&loaded.config), output).await,
         Command::Simulate(args) => simulate::run(&args, simulate_defaults(&loaded.config), output).await,
         Command::Tree(args) => tree::run(&args, &loaded.config, output).await,
     }
+}
+
+fn user_deps(config: &Config) -> anyhow::Result<user::UserDeps> {
+    Ok(user::UserDeps {
+        accounts: wiring::accounts(config)?,
+        logins: wiring::shared_logins(config)?,
+        passwords: wiring::passwords(config)?,
+        audit_entries_max: config.auth.audit_entries_max,
+    })
 }
 
 /// The usual limit of 1024 would be full with a thousand sockets.

@@ -11,13 +11,13 @@ use orinoco_supervision::{Exit, Tree};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    Output, check,
+    Output, check, demo_accounts,
     simulate::{self, SimulateArgs},
 };
 use crate::{
     config::{Backend, Config, Loaded},
     control::TreeSlot,
-    wiring::{Adapters, Cast, Gauges, Partitions},
+    wiring::{self, Adapters, Cast, Gauges, Partitions},
     ws::WsConnections,
 };
 
@@ -25,12 +25,14 @@ use crate::{
 const SHUTDOWN_MAX: Duration = Duration::from_secs(25);
 /// Between looks at a log that was away at the start.
 const PARTITIONS_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The first of the simulated devices.
+const DEMO_DEVICE: &str = "sim-0001";
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Flags of `orinoco serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Anyone may watch, and a few simulated devices move.
+    /// Anyone may watch, a few simulated devices move, and two accounts are made, whose passwords are printed once.
     #[arg(long)]
     demo: bool,
 }
@@ -47,6 +49,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     let config = Arc::new(loaded.config);
     check_ports(&config).await?;
     let adapters = Arc::new(Adapters::open(&config).await?);
+    let auth = Arc::new(wiring::auth(&config, Arc::clone(&adapters.accounts), Arc::clone(&adapters.logins))?);
     let health = Health::default();
     let slot = TreeSlot::default();
     let census = DeviceCensus::new(config.stream.devices_max);
@@ -59,7 +62,8 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     let cast = Cast {
         config: Arc::clone(&config),
         adapters: Arc::clone(&adapters),
-        health,
+        auth: Arc::clone(&auth),
+        health: health.clone(),
         census,
         connections: Arc::clone(&connections),
         prometheus: prometheus()?,
@@ -70,7 +74,10 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     let mut interrupt = signal(SignalKind::interrupt())?;
     let tree = Tree::start(plan, cast.catalog()).await?;
     slot.fill(tree.clone());
+    tokio::spawn(Arc::clone(&auth.keys).keep());
+    tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
     if args.demo {
+        demo_accounts::make(&auth, DEMO_DEVICE, &mut Output::stdout()).await?;
         tokio::spawn(demo(Arc::clone(&config)));
     }
     let exit = tokio::select! {

@@ -2,10 +2,12 @@
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use orinoco_domain::TopicFilters;
 use serde_json::Value;
 
@@ -275,6 +277,31 @@ pub(super) const fn topic_prefix() -> Words<String> {
         Ok(text.to_owned())
     }
     Words { parse, show: String::clone, allowed: "1 to 200 of A-Z a-z 0-9 . _ -" }
+}
+
+/// A network (RFC 4632, section 3.1), or one address.
+pub(super) const fn network() -> Words<IpNet> {
+    fn parse(text: &str) -> Result<IpNet, String> {
+        let one = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| one()).map_err(|_| format!("{text:?} is no network; write for instance 10.0.0.0/8"))
+    }
+    Words { parse, show: IpNet::to_string, allowed: "networks such as 10.0.0.0/8, or addresses" }
+}
+
+/// An origin as browsers send it (RFC 6454, section 6.2).
+pub(super) const fn origin() -> Words<String> {
+    fn parse(text: &str) -> Result<String, String> {
+        let wrong = || format!("{text:?} is no origin; write for instance https://app.example");
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".:-[]".contains(&byte);
+        let is_origin = matches!(scheme, "http" | "https") && !rest.is_empty() && rest.bytes().all(is_legal);
+        if is_origin { Ok(text.to_owned()) } else { Err(wrong()) }
+    }
+    Words {
+        parse,
+        show: String::clone,
+        allowed: "origins: http:// or https://, a host in lower case, and a port unless it is the usual one",
+    }
 }
 
 /// What to log: `info`, or `info,orinoco=debug`.

@@ -22,6 +22,11 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     if config.http.public_url.as_ref().is_some_and(super::ServiceUrl::has_credentials) {
         reader.reject(&["http.public_url"], "must hold no user and no password: everyone sees it");
     }
+    let in_the_clear =
+        |url: &super::ServiceUrl| url.expose().starts_with("http://") && !url.hosts().iter().all(HostPort::is_loopback);
+    if config.http.public_url.as_ref().is_some_and(in_the_clear) {
+        reader.reject(&["http.public_url"], "must be https unless on loopback: passwords and tokens go there");
+    }
 }
 
 fn check_listeners(config: &Config, reader: &mut Reader) {

@@ -24,7 +24,7 @@ impl TreeSlot {
         let _ = self.0.set(tree);
     }
 
-    pub(super) fn tree(&self) -> Option<&Tree> {
+    pub(crate) fn tree(&self) -> Option<&Tree> {
         self.0.get()
     }
 }

@@ -5,14 +5,34 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use orinoco_actors::View;
 use orinoco_domain::DeviceId;
 
+use crate::auth::{Login, Watch};
+
 /// A client that has been let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
     /// The devices that it may see.
     pub view: View,
+    /// What it showed; `None` where anyone may watch.
+    pub credential: Option<Credential>,
+}
+
+/// What of an access token decides for how long its bearer may watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credential {
+    pub login: Login,
+    /// ms since 1970.
+    pub issued_at_ms: i64,
+    /// ms since 1970.
+    pub expires_at_ms: i64,
 }
 
 impl Viewer {
+    /// For as long as it likes.
+    #[must_use]
+    pub fn of(view: View) -> Self {
+        Self { view, credential: None }
+    }
+
     #[must_use]
     pub fn may_see(&self, device: &DeviceId) -> bool {
         match &self.view {
@@ -29,6 +49,8 @@ pub enum Denied {
     TokenMissing,
     #[error("the access token is not valid; get a new one and try again")]
     TokenInvalid,
+    #[error("no device is bound to this account; an administrator can bind one")]
+    NoDevice,
 }
 
 /// Decides about clients.
@@ -39,6 +61,11 @@ pub trait Access: Send + Sync + 'static {
     /// # Errors
     /// [`Denied`]: nobody does.
     async fn viewer(&self, token: Option<&str>) -> Result<Viewer, Denied>;
+
+    /// Tells a client that stays when its login ends; `None` where no login ends.
+    fn watch(&self, _credential: Credential) -> Option<Watch> {
+        None
+    }
 }
 
 /// Anyone sees all, or nobody sees anything (`stream.public`).
@@ -51,7 +78,7 @@ pub struct PublicOnly {
 impl Access for PublicOnly {
     async fn viewer(&self, token: Option<&str>) -> Result<Viewer, Denied> {
         match (self.public, token) {
-            (true, _) => Ok(Viewer { view: View::All }),
+            (true, _) => Ok(Viewer::of(View::All)),
             (false, None) => Err(Denied::TokenMissing),
             (false, Some(_)) => Err(Denied::TokenInvalid),
         }
@@ -88,13 +115,13 @@ mod tests {
         let closed = PublicOnly { public: false };
         assert_eq!(closed.viewer(None).await, Err(Denied::TokenMissing));
         assert_eq!(closed.viewer(Some("abc")).await, Err(Denied::TokenInvalid));
-        assert_eq!(PublicOnly { public: true }.viewer(None).await, Ok(Viewer { view: View::All }));
+        assert_eq!(PublicOnly { public: true }.viewer(None).await, Ok(Viewer::of(View::All)));
     }
 
     #[test]
     fn a_viewer_of_one_device_sees_no_other() {
         let device = |name: &str| DeviceId::parse(name).unwrap();
-        let viewer = Viewer { view: View::Device(device("a")) };
+        let viewer = Viewer::of(View::Device(device("a")));
         assert!(viewer.may_see(&device("a")) && !viewer.may_see(&device("b")));
     }
 }

@@ -7,7 +7,11 @@
 //! | `routes` | the router, and what holds for every answer |
 //! | `problem` | errors: the one place that maps them to HTTP |
 //! | `access` | who may see what |
+//! | `client` | who asks |
+//! | `origin` | which pages may ask |
+//! | `body` | bodies, read strictly |
 //! | `query` | parameters, read strictly |
+//! | `api` | accounts, logins, QR challenges, administration |
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
 //! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
@@ -15,15 +19,22 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
-use orinoco_actors::{Health, StreamHubMessage};
+use orinoco_actors::{Challenges, Health, SseStreams, StreamHubMessage};
 use orinoco_ports::CoordinateStore;
 use orinoco_supervision::Group;
 
+use crate::{auth::Auth, control::TreeSlot, ws::WsConnections};
+
 mod access;
+mod api;
+mod body;
+mod client;
 mod devices;
 pub(crate) mod listen;
 mod operations;
+mod origin;
 pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod routes;
@@ -32,7 +43,9 @@ mod server;
 pub(crate) mod tests;
 
 pub(crate) use access::bearer_token;
-pub use access::{Access, Denied, PublicOnly, Viewer};
+pub use access::{Access, Credential, Denied, PublicOnly, Viewer};
+pub use api::{OpenStream, StreamTable};
+pub use origin::Origins;
 pub use server::HttpServer;
 
 /// What the HTTP port needs.
@@ -48,6 +61,15 @@ pub struct HttpDeps {
     /// One a partition.
     pub hubs: Group<StreamHubMessage>,
     pub partitions: u32,
+    pub auth: Arc<Auth>,
+    pub challenges: Challenges,
+    pub streams: SseStreams,
+    pub streams_open: Arc<StreamTable>,
+    pub origins: Origins,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub connections: Arc<WsConnections>,
+    pub tree: TreeSlot,
     pub health: Health,
     pub prometheus: PrometheusHandle,
     /// Called before metrics are rendered, to set gauges of what is measured on demand. It must not block.

@@ -8,13 +8,18 @@ use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use orinoco_actors::ChallengeError;
 use orinoco_ports::StoreError;
 use orinoco_supervision::CallError;
 use serde_json::{Map, Value};
 use warp::{Rejection, reject::Reject, reply::Response};
 
 use super::access::Denied;
+use crate::auth::AuthError;
 
+/// RFC 6750, section 3: how to authenticate, and what was wrong with how it was tried.
+const ANONYMOUS: HeaderValue = HeaderValue::from_static("Bearer realm=\"orinoco\"");
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer realm=\"orinoco\", error=\"invalid_token\"");
 /// When to try again after an outage: the actors inside try every few seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
 
@@ -101,11 +106,60 @@ impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         // RFC 6750, section 3: without a token the challenge says no more than how to authenticate.
         let challenge = match denied {
-            Denied::TokenMissing => "Bearer realm=\"orinoco\"",
-            Denied::TokenInvalid => "Bearer realm=\"orinoco\", error=\"invalid_token\"",
+            Denied::TokenMissing => ANONYMOUS,
+            Denied::TokenInvalid => INVALID_TOKEN,
+            Denied::NoDevice => return Self::new(StatusCode::FORBIDDEN, denied.to_string()),
         };
-        Self::new(StatusCode::UNAUTHORIZED, denied.to_string())
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        Self::new(StatusCode::UNAUTHORIZED, denied.to_string()).header(WWW_AUTHENTICATE, challenge)
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AuthError::Unavailable | AuthError::Busy => Self::unavailable(detail),
+            AuthError::TooMany(too_many) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, detail).header(RETRY_AFTER, too_many.retry_after_s.into())
+            }
+            AuthError::Credentials | AuthError::RefreshToken | AuthError::TokenMissing => {
+                Self::new(StatusCode::UNAUTHORIZED, detail).header(WWW_AUTHENTICATE, ANONYMOUS)
+            }
+            AuthError::TokenInvalid => {
+                Self::new(StatusCode::UNAUTHORIZED, detail).header(WWW_AUTHENTICATE, INVALID_TOKEN)
+            }
+            AuthError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, detail),
+            AuthError::NotFound(_) => Self::not_found(detail),
+            AuthError::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
+            AuthError::Internal(_) => {
+                tracing::error!(%error, "a request met a mistake");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<ChallengeError> for Problem {
+    fn from(error: ChallengeError) -> Self {
+        match error {
+            ChallengeError::NotFound => Self::not_found(error.to_string()),
+            ChallengeError::Conflict(status) => {
+                Self::new(StatusCode::CONFLICT, error.to_string()).member("challengeStatus", status.as_str().into())
+            }
+            ChallengeError::WrongOtc { tries_left } => {
+                Self::new(StatusCode::FORBIDDEN, error.to_string()).member("triesLeft", tries_left.into())
+            }
+            ChallengeError::Overloaded => Self::unavailable("there are too many challenges at present; try again"),
+            ChallengeError::Taken => Self::unavailable("try again"),
+            ChallengeError::Unavailable { .. } => {
+                tracing::debug!(%error, "a challenge can't be reached");
+                Self::unavailable("challenges can't be reached at present; try again")
+            }
+            ChallengeError::Corrupt { .. } => {
+                tracing::error!(%error, "a request met a challenge that can't be understood");
+                internal()
+            }
+        }
     }
 }
 

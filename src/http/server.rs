@@ -20,6 +20,7 @@ use warp::{filters::BoxedFilter, reply::Response};
 
 use super::{
     HttpDeps,
+    client::Peer,
     listen::{Accepted, Port, bind},
     problem::{Problem, internal},
     routes::{routes, with_security_headers},
@@ -72,7 +73,12 @@ async fn serve(accepted: Accepted, deps: Arc<HttpDeps>, routes: BoxedFilter<(Res
     }
     let connections = metrics::gauge!("orinoco_http_connections");
     connections.increment(1.0);
-    let service = service_fn(move |request| respond(request, Arc::clone(&deps), routes.clone()));
+    let drain = draining.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(drain.clone());
+        respond(request, Arc::clone(&deps), routes.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -106,7 +112,11 @@ async fn respond(
     routes: BoxedFilter<(Response,)>,
 ) -> Result<Response, Infallible> {
     let method = request.method().clone();
-    let response = if let Err(problem) = check_head(&request, deps.body_bytes_max) {
+    // Only of browsers' pages; those of this interface itself send no `Origin` with most requests.
+    let origin = deps.origins.listed_origin(request.headers()).cloned();
+    let mut response = if let Some(preflight) = deps.origins.preflight(&method, request.headers()) {
+        with_security_headers(preflight)
+    } else if let Err(problem) = check_head(&request, deps.body_bytes_max) {
         discard(request).await;
         with_security_headers(problem.into_response())
     } else {
@@ -119,6 +129,7 @@ async fn respond(
             }
         }
     };
+    deps.origins.allow(origin, &mut response);
     let labels = [("method", method_label(&method)), ("status", response.status().as_str().to_owned())];
     metrics::counter!("orinoco_http_requests_total", &labels).increment(1);
     Ok(response)

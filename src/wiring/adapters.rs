@@ -11,13 +11,13 @@ use orinoco_embedded::{
     log::{FileLog, FileLogOptions},
     store::{SqliteStore, SqliteStoreOptions},
 };
-use orinoco_ports::{CoordinateStore, Journal, Leases, LogError, MqttSource, RecordLog};
+use orinoco_ports::{Accounts, CoordinateStore, Journal, Leases, LogError, LoginStore, MqttSource, RecordLog};
 use orinoco_services::{
     KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresLeases, PostgresLeasesOptions, RedisStore,
     RedisStoreOptions, SchemaError,
 };
 
-use super::read_only_log::ReadOnlyLog;
+use super::{accounts, read_only_log::ReadOnlyLog};
 use crate::config::{Backend, Config, JournalMode};
 
 /// The outside of one daemon. Must be made inside the runtime.
@@ -29,6 +29,9 @@ pub struct Adapters {
     pub log: Arc<dyn RecordLog>,
     pub store: Arc<dyn CoordinateStore>,
     pub leases: Arc<dyn Leases>,
+    pub accounts: Arc<dyn Accounts>,
+    /// Challenges and logins.
+    pub logins: Arc<dyn LoginStore>,
     /// Partitions of the topics, as far as is known.
     pub partitions: Partitions,
     /// Held until the end: the lock.
@@ -81,7 +84,8 @@ impl Adapters {
             Backend::Service => Arc::new(RedisStore::new(&redis_options(config))?),
         };
         let journal = Arc::new(journal);
-        Ok(Self { journal, source, broker, log, store, leases, partitions, _data_dir: data_dir })
+        let (accounts, logins) = (accounts::accounts(config)?, accounts::logins(config, &data_dir)?);
+        Ok(Self { journal, source, broker, log, store, leases, accounts, logins, partitions, _data_dir: data_dir })
     }
 }
 

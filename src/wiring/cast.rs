@@ -15,11 +15,16 @@ use orinoco_domain::{
 use orinoco_ports::{Clock, Server, SystemClock};
 use orinoco_supervision::{Catalog, Group, Pool};
 
-use super::Adapters;
+use super::{
+    Adapters,
+    accounts::ACCOUNTS_COMPONENT,
+    login::{self, LoginActors},
+};
 use crate::{
+    auth::{Auth, TokenAccess},
     config::{Backend, Config, OnDataLoss, PairingMode},
     control::{ControlServer, TreeSlot},
-    http::{Access, HttpDeps, HttpServer, PublicOnly},
+    http::{Access, HttpDeps, HttpServer, Origins, StreamTable},
     ws::{WsConnections, WsDeps, WsServer, WsTiming},
 };
 
@@ -49,6 +54,7 @@ const LEASE_TIME_TO_LIVE: Duration = Duration::from_secs(3);
 pub struct Cast {
     pub config: Arc<Config>,
     pub adapters: Arc<Adapters>,
+    pub auth: Arc<Auth>,
     pub health: Health,
     pub census: DeviceCensus,
     pub connections: Arc<WsConnections>,
@@ -68,7 +74,8 @@ impl Cast {
         let sessions = catalog.pool(names::WS_SESSION, || WsSession);
         self.expect_components(partitions);
         self.enter_stream(&mut catalog, &groups);
-        self.enter_listeners(&mut catalog, &groups, sessions);
+        let login = login::enter(&mut catalog, &self.auth, &self.health);
+        self.enter_listeners(&mut catalog, &groups, sessions, &login);
         catalog
     }
 
@@ -78,6 +85,7 @@ impl Cast {
         self.health.expect(KafkaProducer::COMPONENT);
         self.health.expect(MqttIngest::COMPONENT);
         self.health.expect(MqttIngest::JOURNAL_COMPONENT);
+        self.health.expect(ACCOUNTS_COMPONENT);
         for partition in 0..partitions {
             for component in ["stream", "store", "consumer"] {
                 self.health.expect(&format!("{component}/{partition}"));
@@ -212,11 +220,11 @@ impl Cast {
         );
     }
 
-    fn enter_listeners(&self, catalog: &mut Catalog, groups: &Groups, sessions: Pool<WsSession>) {
-        let access: Arc<dyn Access> = Arc::new(PublicOnly { public: self.config.stream.public });
+    fn enter_listeners(&self, catalog: &mut Catalog, groups: &Groups, sessions: Pool<WsSession>, login: &LoginActors) {
+        let access: Arc<dyn Access> = Arc::new(TokenAccess::new(Arc::clone(&self.auth), self.config.stream.public));
         let control = Arc::new(ControlServer::new(self.config.control_socket(), self.tree.clone()));
         self.enter_listener(catalog, names::CONTROL, control, "control");
-        self.enter_listener(catalog, names::HTTP, self.http(groups, Arc::clone(&access)), "http");
+        self.enter_listener(catalog, names::HTTP, self.http(groups, Arc::clone(&access), login), "http");
         self.enter_listener(catalog, names::WS, self.ws(groups, access, sessions), "ws");
         // In supervision.toml in any case; without instances where devices connect to a broker elsewhere.
         let broker = Arc::clone(&self.adapters.broker);
@@ -242,7 +250,7 @@ impl Cast {
         );
     }
 
-    fn http(&self, groups: &Groups, access: Arc<dyn Access>) -> Arc<dyn Server> {
+    fn http(&self, groups: &Groups, access: Arc<dyn Access>, login: &LoginActors) -> Arc<dyn Server> {
         HttpServer::new(HttpDeps {
             listen: self.config.http.listen.to_string(),
             connections_max: self.config.http.connections_max,
@@ -251,6 +259,17 @@ impl Cast {
             store: Arc::clone(&self.adapters.store),
             hubs: groups.hubs.clone(),
             partitions: self.adapters.partitions.count(),
+            auth: Arc::clone(&self.auth),
+            challenges: login.challenges.clone(),
+            streams: login.streams.clone(),
+            streams_open: StreamTable::new(),
+            origins: Origins::new(
+                &self.config.public_url(),
+                self.config.http.allowed_origins.clone().unwrap_or_default(),
+            ),
+            trusted_proxies: self.config.http.trusted_proxies.clone().unwrap_or_default(),
+            connections: Arc::clone(&self.connections),
+            tree: self.tree.clone(),
             health: self.health.clone(),
             prometheus: self.prometheus.clone(),
             before_metrics: Arc::clone(&self.before_metrics),
@@ -324,5 +343,6 @@ pub fn catalog_of_names(config: &Config) -> Catalog {
         catalog.actor(listener, || Listener, nothing);
     }
     catalog.pool(names::WS_SESSION, || WsSession);
+    login::enter_names(&mut catalog);
     catalog
 }

@@ -2,18 +2,23 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `accounts` | accounts, logins, keys and tokens |
 //! | `adapters` | which adapter each port gets |
 //! | `cast` | which actor is given what |
+//! | `login` | the same for the login's actors |
 //! | `probes` | how each backend is asked whether it is well |
 //! | `read_only_log` | the embedded log for commands |
 //! | `gauges` | what is measured when metrics are asked for |
 
+mod accounts;
 mod adapters;
 mod cast;
 mod gauges;
+mod login;
 mod probes;
 mod read_only_log;
 
+pub use accounts::{accounts, auth, passwords, shared_logins, watch_accounts};
 pub use adapters::{Adapters, Partitions, dead_letters};
 pub use cast::{Cast, catalog_of_names};
 pub use gauges::Gauges;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use orinoco_ports::{CoordinateStore as _, Leases as _, RecordLog as _};
-use orinoco_services::{KafkaLog, PahoSource, PostgresLeases, PostgresLeasesOptions, RedisStore};
+use orinoco_ports::{CoordinateStore as _, Leases as _, LoginStore as _, RecordLog as _};
+use orinoco_services::{KafkaLog, PahoSource, PostgresLeases, PostgresLeasesOptions, RedisLoginStore, RedisStore};
 
-use super::adapters;
+use super::{accounts, adapters};
 use crate::{
     commands::doctor::Probe,
     config::{Backend, Config},
@@ -38,6 +38,13 @@ pub fn probes(config: &Config) -> anyhow::Result<Vec<Probe>> {
         probes.push(probe("redis_ws", config.redis_ws.url.to_string(), move || {
             let store = Arc::clone(&store);
             async move { store.probe().await.map_err(|error| error.to_string()) }.boxed()
+        }));
+    }
+    if config.redis_qr.backend == Backend::Service {
+        let logins = Arc::new(RedisLoginStore::new(&accounts::redis_options(config))?);
+        probes.push(probe("redis_qr", config.redis_qr.url.to_string(), move || {
+            let logins = Arc::clone(&logins);
+            async move { logins.probe().await.map_err(|error| error.to_string()) }.boxed()
         }));
     }
     if config.postgres.backend == Backend::Service {

@@ -22,6 +22,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::{
+    auth::{Watch, now_ms},
+    http::{Credential, Denied},
+};
+
 use super::{
     WsDeps, WsTiming,
     handshake::Wish,
@@ -46,6 +51,8 @@ const READ_BYTES: usize = 4096;
 const READS_MAX: usize = 16;
 
 /// Centrifuge's codes for the same reasons.
+const TOKEN_EXPIRED: Close = Close { code: 3005, reason: "connection expired" };
+const LOGIN_ENDED: Close = Close { code: 3503, reason: "force disconnect" };
 const TOKEN_INVALID: Close = Close { code: 3500, reason: "invalid token" };
 const TOKEN_LATE: Close = Close { code: 3500, reason: "no access token in time" };
 const NOT_YOURS: Close = Close { code: 3507, reason: "permission denied" };
@@ -56,8 +63,14 @@ const OVERLOADED: Close = Close { code: 1013, reason: "try again later" };
 pub(super) struct Admitted {
     pub(super) wish: Wish,
     /// `None` where the access token is to come in the first message.
-    pub(super) view: Option<View>,
+    pub(super) sight: Option<Sight>,
     pub(super) place: Place,
+}
+
+/// What a client sees, and for how long.
+pub(super) struct Sight {
+    pub(super) view: View,
+    pub(super) credential: Option<Credential>,
 }
 
 /// The first message of a client that can't set headers.
@@ -81,7 +94,11 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
     let Some((stream, begun)) = Box::pin(upgraded(on_upgrade)).await else { return };
     let mut connection = Connection::new(stream);
     let end = match Box::pin(connection.begin(begun, &admitted, &deps)).await {
-        Ok((session, closed)) => connection.accompany(session, closed, deps.timing).await,
+        Ok(Begun { session, closed, credential }) => {
+            let watch = credential.and_then(|credential| deps.access.watch(credential));
+            let leave = Leave { until: credential.map(until), watch };
+            connection.accompany(session, closed, deps.timing, leave).await
+        }
         Err(end) => end,
     };
     drop(deps);
@@ -94,6 +111,39 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
 async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
+}
+
+/// A session that runs.
+struct Begun {
+    session: Address<WsSessionMessage>,
+    closed: oneshot::Receiver<Close>,
+    credential: Option<Credential>,
+}
+
+/// What may end a socket from outside; nothing where anyone may watch.
+struct Leave {
+    until: Option<Instant>,
+    watch: Option<Watch>,
+}
+
+impl Leave {
+    /// Waits for the end of the login. Cancel safe; pending for ever where there is none.
+    async fn ended(&mut self) {
+        match &mut self.watch {
+            Some(watch) => watch.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn has_expired(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+/// When the token expires, by this process's own clock. One that is taken for its leeway's sake has expired.
+fn until(credential: Credential) -> Instant {
+    let left_ms = u64::try_from(credential.expires_at_ms - now_ms()).unwrap_or(0);
+    Instant::now() + Duration::from_millis(left_ms)
 }
 
 struct Connection {
@@ -114,25 +164,23 @@ impl Connection {
     }
 
     /// Finds out what the client may see, and starts its session.
-    async fn begin(
-        &mut self,
-        begun: Bytes,
-        admitted: &Admitted,
-        deps: &WsDeps,
-    ) -> Result<(Address<WsSessionMessage>, oneshot::Receiver<Close>), End> {
+    async fn begin(&mut self, begun: Bytes, admitted: &Admitted, deps: &WsDeps) -> Result<Begun, End> {
         let mut texts = Vec::new();
         self.feed(&begun, &mut texts)?;
-        let view = match &admitted.view {
-            Some(view) => view.clone(),
+        let (view, credential) = match &admitted.sight {
+            Some(sight) => (sight.view.clone(), sight.credential),
             None => {
                 let authenticated = timeout(TOKEN_TIMEOUT, self.authenticate(texts, &admitted.wish, deps));
                 authenticated.await.unwrap_or(Err(End::Close(TOKEN_LATE)))?
             }
         };
+        if let Some(credential) = credential {
+            admitted.place.identify(credential.login.user_id);
+        }
         let (done, closed) = oneshot::channel();
         let start = ChildStart::once(self.arguments(admitted, view, deps, done));
         match deps.sessions.start_child_with(admitted.place.session_id(), start).await {
-            Ok(session) => Ok((session, closed)),
+            Ok(session) => Ok(Begun { session, closed, credential }),
             Err(StartChildError::PoolFull { .. }) => Err(End::Close(OVERLOADED)),
             Err(error) => {
                 tracing::debug!(%error, "a session did not start");
@@ -166,7 +214,12 @@ impl Connection {
     }
 
     /// Waits for the access token. `texts`: what came with the handshake.
-    async fn authenticate(&mut self, mut texts: Vec<Utf8Bytes>, wish: &Wish, deps: &WsDeps) -> Result<View, End> {
+    async fn authenticate(
+        &mut self,
+        mut texts: Vec<Utf8Bytes>,
+        wish: &Wish,
+        deps: &WsDeps,
+    ) -> Result<(View, Option<Credential>), End> {
         while texts.is_empty() {
             self.readable().await?;
             self.read(&mut texts)?;
@@ -178,8 +231,11 @@ impl Connection {
         }
         let message: TokenMessage = serde_json::from_str(&texts[0]).map_err(|_| End::Close(TOKEN_INVALID))?;
         let viewer = deps.access.viewer(Some(&message.access_token)).await;
-        let viewer = viewer.map_err(|_| End::Close(TOKEN_INVALID))?;
-        wish.view(&viewer).ok_or(End::Close(NOT_YOURS))
+        let viewer = viewer.map_err(|denied| match denied {
+            Denied::NoDevice => End::Close(NOT_YOURS),
+            Denied::TokenMissing | Denied::TokenInvalid => End::Close(TOKEN_INVALID),
+        })?;
+        Ok((wish.view(&viewer).ok_or(End::Close(NOT_YOURS))?, viewer.credential))
     }
 
     /// Tells the session what the client does, until either ends.
@@ -188,14 +244,16 @@ impl Connection {
         session: Address<WsSessionMessage>,
         mut closed: oneshot::Receiver<Close>,
         timing: WsTiming,
+        mut leave: Leave,
     ) -> End {
-        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(timing)));
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.next_check(timing, leave.until)));
         let end = loop {
             self.hand_over_pongs(&session);
             let client = tokio::select! {
                 word = &mut closed => return End::Close(word.unwrap_or(Close::RESTART)),
                 client = self.hear() => client,
-                () = timer.as_mut() => self.check(&session, timer.as_mut(), timing),
+                () = leave.ended() => Err(End::Close(LOGIN_ENDED)),
+                () = timer.as_mut() => self.check(&session, timer.as_mut(), timing, &leave),
             };
             if let Err(end) = client {
                 break end;
@@ -274,20 +332,25 @@ impl Connection {
         }
     }
 
-    /// When it is to be looked whether the client lives.
-    fn next_check(&self, timing: WsTiming) -> Instant {
+    /// When it is to be looked whether the client lives, and may stay.
+    fn next_check(&self, timing: WsTiming, until: Option<Instant>) -> Instant {
         let ping_at = self.heard_at.max(self.pinged_at) + timing.ping_interval;
-        ping_at.min(self.heard_at + timing.idle_timeout)
+        let check_at = ping_at.min(self.heard_at + timing.idle_timeout);
+        until.map_or(check_at, |until| check_at.min(until))
     }
 
-    /// Pings a silent client; ends one that has been silent for too long.
+    /// Pings a silent client; ends one that has been silent for too long, or whose token has expired.
     fn check(
         &mut self,
         session: &Address<WsSessionMessage>,
         timer: Pin<&mut Sleep>,
         timing: WsTiming,
+        leave: &Leave,
     ) -> Result<(), End> {
         let now = Instant::now();
+        if leave.has_expired() {
+            return Err(End::Close(TOKEN_EXPIRED));
+        }
         if now >= self.heard_at + timing.idle_timeout {
             return Err(End::Close(Close::IDLE));
         }
@@ -296,7 +359,7 @@ impl Connection {
             // Full: much goes out to this client without a ping. Down: its end is on its way.
             let _ = session.try_send(WsSessionMessage::Ping);
         }
-        timer.reset(self.next_check(timing));
+        timer.reset(self.next_check(timing, leave.until));
         Ok(())
     }
 

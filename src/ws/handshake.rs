@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn nobody_watches_another_s_device() {
         let device = |name: &str| DeviceId::parse(name).unwrap();
-        let own = Viewer { view: View::Device(device("a")) };
+        let own = Viewer::of(View::Device(device("a")));
         assert_eq!(Wish::parse("").unwrap().view(&own), Some(View::Device(device("a"))));
         assert_eq!(Wish::parse("device=a").unwrap().view(&own), Some(View::Device(device("a"))));
         assert_eq!(Wish::parse("device=b").unwrap().view(&own), None);
-        let all = Viewer { view: View::All };
+        let all = Viewer::of(View::All);
         assert_eq!(Wish::parse("device=b").unwrap().view(&all), Some(View::Device(device("b"))));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use orinoco_domain::account::UserId;
 use orinoco_ports::{Clock, SystemClock};
 use tokio::sync::watch;
 
@@ -15,6 +16,8 @@ pub struct WsConnection {
     /// Counts sockets since the daemon started.
     pub session_id: u64,
     pub client_ip: IpAddr,
+    /// Whose access token it showed, if any.
+    pub user_id: Option<UserId>,
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub connected_at_ms: i64,
 }
@@ -29,7 +32,7 @@ pub struct WsConnections {
 #[derive(Default)]
 struct Open {
     last_id: u64,
-    by_id: BTreeMap<u64, (IpAddr, i64)>,
+    by_id: BTreeMap<u64, WsConnection>,
 }
 
 impl WsConnections {
@@ -60,8 +63,7 @@ impl WsConnections {
     pub fn list(&self, after: u64, connections_max: usize) -> Vec<WsConnection> {
         let open = self.open();
         let page = open.by_id.range(after.saturating_add(1)..).take(connections_max);
-        page.map(|(&session_id, &(client_ip, connected_at_ms))| WsConnection { session_id, client_ip, connected_at_ms })
-            .collect()
+        page.map(|(_, connection)| connection.clone()).collect()
     }
 
     /// Lets a socket in; `None` at the bound. It counts until the place is dropped.
@@ -72,7 +74,8 @@ impl WsConnections {
         }
         open.last_id += 1;
         let session_id = open.last_id;
-        open.by_id.insert(session_id, (client_ip, SystemClock.now_ms()));
+        let connected_at_ms = SystemClock.now_ms();
+        open.by_id.insert(session_id, WsConnection { session_id, client_ip, user_id: None, connected_at_ms });
         self.publish(&open);
         Some(Place { connections: Arc::clone(self), session_id })
     }
@@ -97,6 +100,13 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn session_id(&self) -> u64 {
         self.session_id
+    }
+
+    /// Notes whose socket it is.
+    pub(super) fn identify(&self, user_id: UserId) {
+        if let Some(connection) = self.connections.open().by_id.get_mut(&self.session_id) {
+            connection.user_id = Some(user_id);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use warp::{Filter, filters::BoxedFilter, reply::Response};
 
 use super::{
     WsDeps, connection,
-    connection::Admitted,
+    connection::{Admitted, Sight},
     handshake::{Wish, accept_key, switching_protocols},
 };
 use crate::http::{
@@ -137,11 +137,11 @@ async fn open(deps: Arc<WsDeps>, query: &str, upgrade: Upgrade) -> Result<Respon
     let arrival = upgrade.arrival.ok_or_else(internal)?;
     let accept_key = accept_key(arrival.version, &upgrade.headers)?;
     let token = bearer_token(&upgrade.headers);
-    let view = match deps.access.viewer(token).await {
-        Ok(viewer) => Some(wish.view(&viewer).ok_or_else(not_yours)?),
+    let sight = match deps.access.viewer(token).await {
+        Ok(viewer) => Some(Sight { view: wish.view(&viewer).ok_or_else(not_yours)?, credential: viewer.credential }),
         // Browsers can't set the header: the token may follow in the first message.
         Err(Denied::TokenMissing) => None,
-        Err(denied @ Denied::TokenInvalid) => return Err(denied.into()),
+        Err(denied @ (Denied::TokenInvalid | Denied::NoDevice)) => return Err(denied.into()),
     };
     // With the right headers hyper always hands over the connection.
     let on_upgrade = upgrade.on_upgrade.ok_or_else(internal)?;
@@ -152,7 +152,7 @@ async fn open(deps: Arc<WsDeps>, query: &str, upgrade: Upgrade) -> Result<Respon
         || Problem::unavailable("there are as many sockets open as may be (`ws.connections_max`); connect again");
     let place = deps.connections.admit(arrival.peer.ip()).ok_or_else(full)?;
     let response = switching_protocols(&accept_key).ok_or_else(internal)?;
-    tokio::spawn(connection::run(on_upgrade, Admitted { wish, view, place }, deps));
+    tokio::spawn(connection::run(on_upgrade, Admitted { wish, sight, place }, deps));
     Ok(response)
 }
 

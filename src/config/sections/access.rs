@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::kind::{OneOf, Optional, choice, path, seconds};
+use super::super::kind::{Number, OneOf, Optional, choice, hours, path, seconds};
 use super::super::reader::{Fallback::Fixed, section};
 
 choice! {
@@ -22,7 +22,7 @@ section! {
         /// Whether anyone may make an account (`open`) or only an administrator (`closed`).
         signup: Signup = "signup", OneOf::new(), Fixed("open");
         /// Seconds for which an access token is valid.
-        access_token_ttl: Duration = "access_token_ttl_s", seconds(1..=86_400), Fixed("900");
+        access_token_ttl: Duration = "access_token_ttl_s", seconds(1..=86_400), Fixed("300");
         /// Seconds for which a refresh token is valid.
         refresh_token_ttl: Duration = "refresh_token_ttl_s", seconds(1..=31_536_000), Fixed("604800");
         /// Seconds for which a QR challenge is valid.
@@ -30,6 +30,21 @@ section! {
         /// The file of the keys that sign and derive; made when missing, shared by daemons. Where this is empty: `keys.json` in
         /// the data directory.
         key_file: Option<PathBuf> = "key_file", Optional(path()), Fixed("");
+        /// Hours for which a key signs access tokens; the next one is published an hour before it does.
+        key_rotation: Duration = "key_rotation_h", hours(2..=87_600), Fixed("2160");
+        /// log2 of scrypt's N: each password that is hashed holds 128 * N * r bytes. Passwords are hashed again at login where
+        /// these three change.
+        password_log2_n: u8 = "password_log2_n", Number::new(4..=20), Fixed("17");
+        /// scrypt's r.
+        password_r: u32 = "password_r", Number::new(1..=32), Fixed("8");
+        /// scrypt's p.
+        password_p: u32 = "password_p", Number::new(1..=16), Fixed("1");
+        /// Passwords that are hashed at a time.
+        password_hashes_max: usize = "password_hashes_max", Number::new(1..=64), Fixed("2");
+        /// Passwords that wait for that; at the limit a login gets 503.
+        password_waiting_max: usize = "password_waiting_max", Number::new(1..=10_000), Fixed("64");
+        /// Lines of the audit log that are kept; at the limit the oldest go.
+        audit_entries_max: u32 = "audit_entries_max", Number::new(1000..=10_000_000), Fixed("100000");
     }
 }
 

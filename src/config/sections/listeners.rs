@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::kind::{Number, Optional, Url, address, seconds};
+use ipnet::IpNet;
+
+use super::super::kind::{List, Number, Optional, Url, address, network, origin, seconds};
 use super::super::reader::{Fallback::Fixed, section};
 use super::super::value::{HostPort, ServiceUrl};
 
@@ -13,6 +15,10 @@ section! {
         listen: HostPort = "listen", address(), Fixed("127.0.0.1:8090");
         /// How browsers and phones reach it: what a QR code points at. Where this is empty: `http://` and `http.listen`.
         public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("http", 80), ("https", 443)])), Fixed("");
+        /// Pages of other origins that may use this interface (CORS): scheme, host and port as browsers send them.
+        allowed_origins: Option<Vec<String>> = "allowed_origins", Optional(List { of: origin(), count_max: 64 }), Fixed("");
+        /// Networks of proxies whose `X-Forwarded-For` is believed.
+        trusted_proxies: Option<Vec<IpNet>> = "trusted_proxies", Optional(List { of: network(), count_max: 64 }), Fixed("");
         /// Connections at a time; further ones wait in the kernel's queue.
         connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("10000");
         /// Bytes of a request's body; a longer one gets 413.

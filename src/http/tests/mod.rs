@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
+mod challenges;
 mod connections;
+mod login;
 mod reading;
 mod store;
 pub(crate) mod world;

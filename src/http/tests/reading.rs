@@ -205,7 +205,8 @@ async fn ready_is_said_with_all_components_and_alarms() {
     assert_eq!(ready.status, 200);
     let stream = |partition: u32| json!({ "name": format!("stream/{partition}"), "state": "up" });
     let alarms = json!({ "truncated": "coordX-0 begins at 7" });
-    assert_eq!(ready.json(), json!({ "ready": true, "components": [stream(0), stream(1)], "alarms": alarms }));
+    let logins = json!({ "name": "logins", "state": "up" });
+    assert_eq!(ready.json(), json!({ "ready": true, "components": [logins, stream(0), stream(1)], "alarms": alarms }));
 
     world.health.down("kafka", "connection refused");
     let unready = get(port.place(), "/readyz").await;

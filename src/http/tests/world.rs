@@ -19,8 +19,15 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::store::MemoryStore;
-use crate::http::{Access, Denied, HttpDeps, PublicOnly, Viewer};
+use super::{
+    login::{LoginWorld, PUBLIC_URL},
+    store::MemoryStore,
+};
+use crate::{
+    control::TreeSlot,
+    http::{Access, Denied, HttpDeps, Origins, PublicOnly, StreamTable, Viewer},
+    ws::WsConnections,
+};
 
 pub(crate) const PARTITIONS: u32 = 2;
 const HISTORY_MAX: usize = 50;
@@ -36,8 +43,27 @@ intensity = 100
 period = "10s"
 children = [
   { id = "hub", start = "StreamHub", instances = 2 },
+  { id = "challenges", type = "supervisor" },
+  { id = "registry", start = "ChallengeRegistry" },
+  { id = "sse_sessions", type = "supervisor" },
   { id = "ws_sessions", type = "supervisor" },
 ]
+
+[[supervisor]]
+id = "challenges"
+strategy = "simple_one_for_one"
+max_children = 1000
+intensity = 1000
+period = "10s"
+child = { start = "Challenge", restart = "temporary", ttl = "2h", mailbox = { capacity = 2048, overflow = "reject" } }
+
+[[supervisor]]
+id = "sse_sessions"
+strategy = "simple_one_for_one"
+max_children = 1000
+intensity = 1000
+period = "10s"
+child = { start = "SseSession", restart = "temporary", ttl = "2h", mailbox = { capacity = 64, overflow = "reject" } }
 
 [[supervisor]]
 id = "ws_sessions"
@@ -54,6 +80,7 @@ pub(crate) struct World {
     pub(crate) hubs: Group<StreamHubMessage>,
     pub(crate) sessions: Pool<WsSession>,
     pub(crate) health: Health,
+    pub(crate) login: LoginWorld,
     /// How often metrics were asked for.
     pub(crate) metrics_asked: Arc<AtomicUsize>,
 }
@@ -79,9 +106,10 @@ impl World {
         };
         catalog.actor("StreamHub", || StreamHub, arguments);
         let sessions = catalog.pool("WsSession", || WsSession);
+        let login = LoginWorld::enter(&mut catalog, &health);
         let tree = Tree::start(Plan::parse(PLAN, "world.toml").unwrap(), catalog).await.unwrap();
-        let world = Self { store, tree, hubs, sessions, health, metrics_asked: Arc::default() };
-        let in_sync = || world.health.components().len() == PARTITIONS as usize && world.health.is_ready();
+        let world = Self { store, tree, hubs, sessions, health, login, metrics_asked: Arc::default() };
+        let in_sync = || world.health.components().len() == PARTITIONS as usize + 1 && world.health.is_ready();
         eventually("the hubs are in sync", in_sync).await;
         world
     }
@@ -98,6 +126,14 @@ impl World {
             store: Arc::clone(&self.store) as Arc<dyn CoordinateStore>,
             hubs: self.hubs.clone(),
             partitions: PARTITIONS,
+            auth: Arc::clone(&self.login.auth),
+            challenges: self.login.challenges.clone(),
+            streams: self.login.streams.clone(),
+            streams_open: StreamTable::new(),
+            origins: Origins::new(PUBLIC_URL, vec!["https://app.example".to_owned()]),
+            trusted_proxies: Vec::new(),
+            connections: WsConnections::new(10),
+            tree: TreeSlot::default(),
             health: self.health.clone(),
             prometheus: recorder.handle(),
             before_metrics: Arc::new(move || {
@@ -120,9 +156,7 @@ impl Access for OneAccount {
     async fn viewer(&self, token: Option<&str>) -> Result<Viewer, Denied> {
         match token {
             None => Err(Denied::TokenMissing),
-            Some(token) if token == self.token => {
-                Ok(Viewer { view: View::Device(DeviceId::parse(self.device).unwrap()) })
-            }
+            Some(token) if token == self.token => Ok(Viewer::of(View::Device(DeviceId::parse(self.device).unwrap()))),
             Some(_) => Err(Denied::TokenInvalid),
         }
     }

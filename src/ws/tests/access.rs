@@ -1,14 +1,20 @@
 //! Who gets in.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures_util::SinkExt;
+use orinoco_actors::View;
+use orinoco_domain::{account::UserId, refresh::FamilyId};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{FIN, PING, PONG, Port, TEXT, frame, handshake};
-use crate::http::{
-    PublicOnly,
-    tests::world::{OneAccount, exchange},
+use crate::{
+    auth::{LiveLogins, Login, Watch, now_ms},
+    http::{
+        Access, Credential, Denied, PublicOnly, Viewer,
+        tests::world::{OneAccount, exchange},
+    },
 };
 
 const ACCOUNT: OneAccount = OneAccount { token: "secret", device: "d1" };
@@ -82,4 +88,56 @@ async fn a_token_in_pieces_is_read() {
         .await;
     assert_eq!(client.frame().await, Some((FIN | PONG, Vec::new())));
     assert_eq!(client.frame().await, Some((FIN | TEXT, own.into_bytes())));
+}
+
+/// Lets in whoever comes, for a while, by one login.
+struct ForAWhile {
+    live: Arc<LiveLogins>,
+    expires_in_ms: i64,
+}
+
+fn login() -> Login {
+    Login { user_id: UserId(1), session: FamilyId::from_bytes([1; 16]) }
+}
+
+impl ForAWhile {
+    fn new(expires_in_ms: i64) -> Self {
+        Self { live: LiveLogins::new(300_000), expires_in_ms }
+    }
+}
+
+#[async_trait]
+impl Access for ForAWhile {
+    async fn viewer(&self, _token: Option<&str>) -> Result<Viewer, Denied> {
+        let issued_at_ms = now_ms();
+        let expires_at_ms = issued_at_ms + self.expires_in_ms;
+        let credential = Some(Credential { login: login(), issued_at_ms, expires_at_ms });
+        Ok(Viewer { view: View::All, credential })
+    }
+
+    fn watch(&self, credential: Credential) -> Option<Watch> {
+        Some(self.live.watch(credential.login, credential.issued_at_ms))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expires_closes_with_3005_in_time() {
+    let port = Port::open(ForAWhile::new(10_000)).await;
+    let mut client = port.connect_bare("/ws").await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(client.closed().await, 3005);
+    // By two clocks, one of which runs on.
+    assert!(begun.elapsed() >= Duration::from_secs(8) && begun.elapsed() < Duration::from_secs(25));
+}
+
+#[tokio::test]
+async fn a_login_that_ends_closes_with_3503() {
+    let access = ForAWhile::new(300_000);
+    let live = Arc::clone(&access.live);
+    let port = Port::open(access).await;
+    let mut client = port.connect("/ws").await;
+    live.note(login().user_id, None, now_ms() + 2_000);
+    assert_eq!(client.closed().await, (3503, "force disconnect".to_owned()));
+    let mut late = port.connect("/ws").await;
+    assert_eq!(late.closed().await.0, 3503, "one that ended before");
 }

@@ -1,0 +1,54 @@
+//! Who may watch coordinates, by access token.
+//!
+//! A token is believed without asking a store, so that those who have one go on watching while the accounts or the logins are away: its
+//! roles and its device are the account's when it was made, at most `auth.access_token_ttl_s` ago. That its login ended is known by
+//! publication (see `live`).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use orinoco_actors::View;
+
+use super::{Auth, AuthError, Claims, Login, Watch};
+use crate::http::{Access, Credential, Denied, Viewer};
+
+/// Access by token; anyone sees all where `public`.
+pub struct TokenAccess {
+    auth: Arc<Auth>,
+    public: bool,
+}
+
+impl TokenAccess {
+    #[must_use]
+    pub fn new(auth: Arc<Auth>, public: bool) -> Self {
+        Self { auth, public }
+    }
+}
+
+#[async_trait]
+impl Access for TokenAccess {
+    async fn viewer(&self, token: Option<&str>) -> Result<Viewer, Denied> {
+        if self.public {
+            return Ok(Viewer::of(View::All));
+        }
+        let claims = self.auth.claims(token).map_err(|error| match error {
+            AuthError::TokenMissing => Denied::TokenMissing,
+            _ => Denied::TokenInvalid,
+        })?;
+        let credential = Credential {
+            login: Login { user_id: claims.user_id, session: claims.session },
+            issued_at_ms: claims.issued_at_ms,
+            expires_at_ms: claims.expires_at_ms,
+        };
+        Ok(Viewer { view: view(&claims).ok_or(Denied::NoDevice)?, credential: Some(credential) })
+    }
+
+    fn watch(&self, credential: Credential) -> Option<Watch> {
+        Some(self.auth.live.watch(credential.login, credential.issued_at_ms))
+    }
+}
+
+/// A USER sees its own device, an ADMIN all.
+fn view(claims: &Claims) -> Option<View> {
+    if claims.is_admin() { Some(View::All) } else { claims.orin_id.clone().map(View::Device) }
+}

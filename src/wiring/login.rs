@@ -1,0 +1,74 @@
+//! Which of the login's actors is given what.
+
+use std::sync::Arc;
+
+use orinoco_actors::{
+    Challenge, ChallengeDeps, ChallengeRegistry, ChallengeRegistryArguments, ChallengeRegistryMessage, Challenges,
+    Health, LoginNotice, SseLimits, SseSession, SseStreams,
+};
+use orinoco_supervision::{Catalog, Group};
+
+use crate::auth::{Auth, LiveLogins, now_ms};
+
+/// The names of supervision.toml.
+mod names {
+    pub(super) const REGISTRY: &str = "ChallengeRegistry";
+    pub(super) const CHALLENGE: &str = "Challenge";
+    pub(super) const SSE_SESSION: &str = "SseSession";
+}
+
+/// Streams that may watch one challenge: its creator's tabs.
+const WATCHERS_MAX: usize = 8;
+
+/// How the HTTP port reaches them.
+pub(super) struct LoginActors {
+    pub(super) challenges: Challenges,
+    pub(super) streams: SseStreams,
+}
+
+/// Enters them.
+pub(super) fn enter(catalog: &mut Catalog, auth: &Arc<Auth>, health: &Health) -> LoginActors {
+    let registry: Group<ChallengeRegistryMessage> = catalog.group(names::REGISTRY);
+    let challenges = catalog.pool(names::CHALLENGE, || Challenge);
+    let streams = catalog.pool(names::SSE_SESSION, || SseSession);
+    health.expect(ChallengeRegistry::COMPONENT);
+    let keys = Arc::clone(auth.derivation());
+    let deps = Arc::new(ChallengeDeps {
+        store: Arc::clone(&auth.logins),
+        keys: Arc::new(move || Arc::clone(&keys)),
+        watchers_max: WATCHERS_MAX,
+    });
+    let (notice, health) = (notice(Arc::clone(&auth.live)), health.clone());
+    catalog.actor(
+        names::REGISTRY,
+        || ChallengeRegistry,
+        move |_| ChallengeRegistryArguments {
+            deps: Arc::clone(&deps),
+            challenges: challenges.clone(),
+            health: health.clone(),
+            notice: Arc::clone(&notice),
+        },
+    );
+    LoginActors {
+        challenges: Challenges::new(registry.clone()),
+        streams: SseStreams::new(streams, registry, SseLimits::default()),
+    }
+}
+
+/// What the registry hears of logins. An end that was missed is made good by the expiry of its tokens.
+fn notice(live: Arc<LiveLogins>) -> Arc<dyn Fn(LoginNotice) + Send + Sync> {
+    Arc::new(move |notice| match notice {
+        LoginNotice::Ended { user_id, family, .. } => live.note(user_id, family, now_ms()),
+        LoginNotice::MayHaveMissed => tracing::debug!("ends of logins may have been missed"),
+    })
+}
+
+/// Enters their names, without anything to start: for `orinoco check`.
+pub(super) fn enter_names(catalog: &mut Catalog) {
+    fn nothing<T>(_: u32) -> T {
+        unreachable!("this catalog starts nothing")
+    }
+    catalog.actor(names::REGISTRY, || ChallengeRegistry, nothing);
+    catalog.pool(names::CHALLENGE, || Challenge);
+    catalog.pool(names::SSE_SESSION, || SseSession);
+}
