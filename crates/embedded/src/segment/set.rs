@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -23,8 +23,10 @@ pub(crate) struct Segment {
     pub(super) header: Header,
     /// Byte after the last whole frame.
     pub(super) end: AtomicU64,
-    /// Opened by the first reader.
+    /// Of the last segment, which is read all the time; others are opened by each reader, so that descriptors don't grow with what is
+    /// retained.
     file: Mutex<Option<Arc<File>>>,
+    has_successor: AtomicBool,
     /// Some records and where they begin, in order: (ordinal, byte). Grows as records are written, or first read.
     pub(super) index: Mutex<Vec<(u64, u64)>>,
 }
@@ -39,6 +41,7 @@ impl Segment {
             header,
             end: AtomicU64::new(end),
             file: Mutex::new(file),
+            has_successor: AtomicBool::new(false),
             index: Mutex::new(vec![(header.base, HEADER_BYTES as u64)]),
         }
     }
@@ -53,8 +56,17 @@ impl Segment {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(File::open(&self.path).map_err(SegmentError::io(&self.path))?);
-        *held = Some(Arc::clone(&file));
+        if !self.has_successor.load(Ordering::Acquire) {
+            *held = Some(Arc::clone(&file));
+        }
         Ok(file)
+    }
+
+    /// There is another one behind it from now on.
+    fn succeeded(&self) {
+        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_successor.store(true, Ordering::Release);
+        *held = None;
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
@@ -79,6 +91,9 @@ pub(crate) struct SegmentSet {
 
 impl SegmentSet {
     pub(super) fn new(directory: PathBuf, list: Vec<Arc<Segment>>) -> Self {
+        if let [earlier @ .., _] = &list[..] {
+            earlier.iter().for_each(|segment| segment.succeeded());
+        }
         Self { directory, list: RwLock::new(list) }
     }
 
@@ -108,7 +123,11 @@ impl SegmentSet {
     }
 
     pub(super) fn push(&self, segment: Arc<Segment>) {
-        self.list.write().unwrap_or_else(PoisonError::into_inner).push(segment);
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = list.last() {
+            last.succeeded();
+        }
+        list.push(segment);
     }
 
     pub(super) fn successor(&self, of: &Segment) -> Option<Arc<Segment>> {

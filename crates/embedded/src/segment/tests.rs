@@ -233,6 +233,21 @@ fn a_segment_whose_head_was_not_written_is_made_again() {
 }
 
 #[test]
+fn descriptors_do_not_grow_with_the_segments_that_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(&directory);
+    for number in 1..=40 {
+        append(&mut writer, &[b"a record".to_vec()]).unwrap();
+        assert_eq!(read_from(writer.set(), 1).unwrap().len(), number);
+        writer.seal(0).unwrap();
+        writer.unsynced_sealed().run().unwrap();
+    }
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let open = open.filter(|path| path.starts_with(directory.path())).count();
+    assert!(open <= 3, "{open} files of 41 segments are open");
+}
+
+#[test]
 fn a_reader_goes_on_in_a_segment_that_was_removed() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = open(&directory);
