@@ -15,7 +15,7 @@ use orinoco_ports::{Clock, Fetched, LogError, RecordLog};
 use orinoco_supervision::{Actor, Address, CallError, Context, Failure, Group, Message};
 
 use crate::{
-    DeviceCensus, Health, KafkaProducerMessage, LeaseKeeperMessage, RedisWriterMessage,
+    DeviceCensus, Health, KafkaProducerMessage, LeaseKeeperMessage, RedisWriter, RedisWriterMessage,
     redis_writer::{ApplyOutcome, SortedBatch},
 };
 use sort::{Sorted, Sorter};
@@ -175,7 +175,10 @@ impl KafkaConsumerState {
         match epoch {
             // Not ready until it has looked where the log ends.
             Some(_) => self.arguments.health.expect(&self.component),
-            None => self.arguments.health.forget(&self.component),
+            None => {
+                self.arguments.health.forget(&self.component);
+                self.arguments.health.forget(&RedisWriter::component(self.partition));
+            }
         }
         self.schedule(context, Duration::ZERO);
     }

@@ -110,6 +110,13 @@ struct Meters {
 #[derive(Debug, Clone, Copy)]
 pub struct RedisWriter;
 
+impl RedisWriter {
+    /// The store, as the writer of a partition sees it: known while this daemon owns the partition.
+    pub(crate) fn component(partition: u32) -> String {
+        format!("store/{partition}")
+    }
+}
+
 impl Actor for RedisWriter {
     type Message = RedisWriterMessage;
     type Arguments = RedisWriterArguments;
@@ -127,7 +134,7 @@ impl Actor for RedisWriter {
         Ok(RedisWriterState {
             arguments,
             partition,
-            component: format!("store/{partition}"),
+            component: RedisWriter::component(partition),
             fence: None,
             replica: None,
             expiring: false,
