@@ -14,6 +14,7 @@ mod configuration;
 mod crash;
 mod dead_letters;
 mod kafka_clients;
+mod login;
 mod outages;
 mod replay;
 mod rest;

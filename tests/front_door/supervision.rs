@@ -116,7 +116,7 @@ mod every_worker_that_is_killed_under_load_comes_back_and_nothing_is_lost {
 fn workers(world: &World) -> BTreeMap<String, Vec<String>> {
     let mut workers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in incarnations(world).into_keys() {
-        if path.starts_with("root/stream/") || path.starts_with("root/listeners/") {
+        if ["root/stream/", "root/listeners/", "root/login/registry"].iter().any(|part| path.starts_with(part)) {
             let kind = path.trim_end_matches(|last: char| !last.is_ascii_alphabetic());
             workers.entry(kind.to_owned()).or_default().push(path);
         }

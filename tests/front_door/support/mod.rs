@@ -4,6 +4,7 @@ mod device;
 mod frame;
 mod ledger;
 mod load;
+mod login;
 mod rest;
 mod socket;
 mod world;
@@ -17,7 +18,8 @@ pub(crate) use device::{Device, Token};
 pub(crate) use frame::Frame;
 pub(crate) use ledger::{Ledger, Repeats, latest};
 pub(crate) use load::{Load, LoadPlan};
-pub(crate) use rest::{Answer, request};
+pub(crate) use login::{Tokens, call, phone};
+pub(crate) use rest::{Answer, exchange_http, request};
 pub(crate) use socket::{Said, Socket};
 pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
 

@@ -35,6 +35,17 @@ impl Answer {
 
 /// One request over a connection of its own.
 pub(crate) async fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    exchange_http(address, method, path, headers, None).await
+}
+
+/// One request, with a JSON body perhaps, over a connection of its own.
+pub(crate) async fn exchange_http(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<String>,
+) -> Answer {
     within("an HTTP answer", async {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // HTTP/1.0: the body ends with the connection.
@@ -42,15 +53,22 @@ pub(crate) async fn request(address: &str, method: &str, path: &str, headers: &[
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+        if let Some(body) = &body {
+            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body.as_deref().unwrap_or_default());
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.unwrap();
-        parse(&String::from_utf8(bytes).unwrap())
+        parse(&bytes)
     })
     .await
 }
 
-fn parse(text: &str) -> Answer {
+fn parse(bytes: &[u8]) -> Answer {
+    // Pictures are not text; nobody looks at their bytes.
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
 use super::{Frame, within};
@@ -25,8 +25,16 @@ impl Socket {
     /// # Errors
     /// The HTTP status in place of 101; 0 where there was none.
     pub(crate) async fn open(address: &str, query: &str) -> Result<Self, u16> {
+        Self::open_as(address, query, "").await
+    }
+
+    /// With an access token, where it is not empty.
+    ///
+    /// # Errors
+    /// As [`Socket::open`].
+    pub(crate) async fn open_as(address: &str, query: &str, token: &str) -> Result<Self, u16> {
         let stream = TcpStream::connect(address).await.map_err(|_| 0_u16)?;
-        Self::handshake(stream, address, query).await
+        Self::handshake(stream, address, query, token).await
     }
 
     /// Tries until it is let in.
@@ -47,11 +55,15 @@ impl Socket {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let stream = socket.connect(address.parse::<SocketAddr>().unwrap()).await.unwrap();
-        Self::handshake(stream, address, query).await.unwrap()
+        Self::handshake(stream, address, query, "").await.unwrap()
     }
 
-    async fn handshake(stream: TcpStream, address: &str, query: &str) -> Result<Self, u16> {
-        match within("a handshake", client_async(format!("ws://{address}/ws{query}"), stream)).await {
+    async fn handshake(stream: TcpStream, address: &str, query: &str, token: &str) -> Result<Self, u16> {
+        let mut request = format!("ws://{address}/ws{query}").into_client_request().unwrap();
+        if !token.is_empty() {
+            request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        match within("a handshake", client_async(request, stream)).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(_) => Err(0),

@@ -2,14 +2,15 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::LazyLock,
 };
 
 use orinoco_testkit::{
-    Daemon, DaemonConfig, Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisDatabase, RedisKind,
-    process_is_running, unique_name,
+    Daemon, DaemonConfig, Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisKind, process_is_running,
+    unique_name,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -20,6 +21,23 @@ use super::{Answer, DEADLINE, Device, Socket, campaign, request};
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| campaign("BINARY", PathBuf::from(env!("CARGO_BIN_EXE_orinoco"))));
 const LOG_LINES_MAX: usize = 60;
 const FOLDER_PREFIX: &str = "orinoco-front-door-";
+
+/// Lua: every key, followed by what it holds.
+const DUMP: &str = r#"
+local readers = {
+  string = function(key) return {redis.call("GET", key)} end,
+  hash = function(key) return redis.call("HGETALL", key) end,
+  set = function(key) return redis.call("SMEMBERS", key) end,
+  list = function(key) return redis.call("LRANGE", key, 0, -1) end,
+  zset = function(key) return redis.call("ZRANGE", key, 0, -1, "WITHSCORES") end,
+}
+local all = {}
+for _, key in ipairs(redis.call("KEYS", "*")) do
+  table.insert(all, key)
+  for _, value in ipairs(readers[redis.call("TYPE", key).ok](key)) do table.insert(all, value) end
+end
+return all
+"#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -53,13 +71,14 @@ impl Setup {
 pub(crate) struct Services {
     pub(crate) mosquitto: Mosquitto,
     pub(crate) redis: Redis,
+    pub(crate) redis_qr: Redis,
     pub(crate) kafka: KafkaAddress,
     pub(crate) own_kafka: Option<Kafka>,
     topic_prefix: String,
     pub(crate) postgres: Option<Postgres>,
     // Dropped with the daemon.
     _database: Option<Database>,
-    _redis_qr: RedisDatabase,
+    postgres_url: String,
 }
 
 pub(crate) struct World {
@@ -88,7 +107,10 @@ impl World {
     pub(crate) async fn start(mode: Mode, setup: Setup) -> Self {
         let folder = folder();
         let data_dir = folder.path().join("data");
-        let mut config = DaemonConfig::default().set("stream.public", "true").set("limits.mode", "off");
+        let mut config = DaemonConfig::default()
+            .set("stream.public", "true")
+            .set("limits.mode", "off")
+            .set("auth.key_file", folder.path().join("keys").display().to_string());
         let mut services = None;
         if mode == Mode::Services {
             let (started, with_services) = Services::start(&setup, config).await;
@@ -105,6 +127,17 @@ impl World {
         }
         let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
         Self { daemon, data_dir, services, environment, _folder: folder }
+    }
+
+    /// Another daemon on the same services, with the same keys.
+    pub(crate) async fn another(&self) -> Self {
+        let folder = folder();
+        let data_dir = folder.path().join("data");
+        let mut config = DaemonConfig::default();
+        config.environment.clone_from(&self.environment);
+        let environment = config.environment.clone();
+        let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
+        Self { daemon, data_dir, services: None, environment, _folder: folder }
     }
 
     /// `mqtt://host:port` of the broker that devices publish to.
@@ -133,6 +166,15 @@ impl World {
     /// Runs `orinoco` to its end, with the daemon's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         command(&self.environment(), &self.data_dir, arguments)
+    }
+
+    /// The same, with something to read.
+    pub(crate) fn command_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = prepared(&self.environment(), &self.data_dir, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
     }
 
     /// The same, beside what else the test does.
@@ -185,10 +227,20 @@ impl Drop for World {
 }
 
 impl Services {
+    /// All of the database, as SQL.
+    pub(crate) fn dump_postgres(&self) -> Vec<u8> {
+        output_of(Command::new("pg_dump").arg(&self.postgres_url))
+    }
+
+    /// All keys and values of Redis QR.
+    pub(crate) fn dump_redis_qr(&self) -> Vec<u8> {
+        output_of(Command::new("redis-cli").args(["-u", self.redis_qr.url(), "EVAL", DUMP, "0"]))
+    }
+
     async fn start(setup: &Setup, config: DaemonConfig) -> (Self, DaemonConfig) {
         let mosquitto = Mosquitto::start().await.unwrap();
         let redis = Redis::start(RedisKind::Ws).await.unwrap();
-        let redis_qr = Redis::shared(RedisKind::Qr).await.unwrap().fresh_database().await.unwrap();
+        let redis_qr = Redis::start(RedisKind::Qr).await.unwrap();
         let own_kafka = if setup.own_kafka { Some(Kafka::start().await.unwrap()) } else { None };
         let kafka = match &own_kafka {
             Some(kafka) => kafka.address().clone(),
@@ -214,19 +266,26 @@ impl Services {
             .set("redis_qr.url", redis_qr.url())
             .set("kafka.brokers", kafka.brokers())
             .set("kafka.topic_prefix", &topic_prefix)
-            .set("postgres.url", postgres_url);
+            .set("postgres.url", &postgres_url);
         let services = Self {
             mosquitto,
             redis,
+            redis_qr,
             kafka,
             own_kafka,
             topic_prefix,
             postgres,
             _database: database,
-            _redis_qr: redis_qr,
+            postgres_url,
         };
         (services, config)
     }
+}
+
+fn output_of(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 /// Runs `orinoco` to its end, with this environment alone as its configuration.
