@@ -11,14 +11,10 @@ use std::{
 };
 
 use orinoco_domain::DeviceId;
-use orinoco_supervision::{Address, SendError};
 
-use crate::{
-    WsSessionMessage,
-    stream_hub::{HubBatch, HubFrame, View},
-};
+use crate::stream_hub::{HubBatch, HubEvent, HubFrame, HubWatcher, HubWatcherId, Told, View};
 
-/// A session that lags behind is told so within ten seconds, or is beyond telling.
+/// One that lags behind is told so within ten seconds, or is beyond telling.
 const LAGGED_RETRY_AFTER: Duration = Duration::from_millis(50);
 const LAGGED_TRIES_MAX: u32 = 200;
 
@@ -28,10 +24,10 @@ pub struct Audience(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Sessions that see all devices.
-    all: HashMap<u64, Address<WsSessionMessage>>,
-    /// Sessions that see one, by device.
-    by_device: HashMap<DeviceId, HashMap<u64, Address<WsSessionMessage>>>,
+    /// Those who see all devices.
+    all: HashMap<HubWatcherId, HubWatcher>,
+    /// Those who see one, by device.
+    by_device: HashMap<DeviceId, HashMap<HubWatcherId, HubWatcher>>,
     /// Offset of the last frame given out, by device.
     heads: HashMap<DeviceId, u64>,
     epoch: Option<Arc<str>>,
@@ -41,21 +37,21 @@ struct Inner {
 }
 
 impl Audience {
-    pub(crate) fn join(&self, session: u64, address: Address<WsSessionMessage>, view: &View) {
+    pub(crate) fn join(&self, watcher: HubWatcher, view: &View) {
         let mut inner = self.inner();
         match view {
-            View::All => inner.all.insert(session, address),
-            View::Device(device) => inner.by_device.entry(device.clone()).or_default().insert(session, address),
+            View::All => inner.all.insert(watcher.id(), watcher),
+            View::Device(device) => inner.by_device.entry(device.clone()).or_default().insert(watcher.id(), watcher),
         };
     }
 
-    pub(crate) fn leave(&self, session: u64, view: &View) {
+    pub(crate) fn leave(&self, watcher: HubWatcherId, view: &View) {
         let mut inner = self.inner();
         match view {
-            View::All => drop(inner.all.remove(&session)),
+            View::All => drop(inner.all.remove(&watcher)),
             View::Device(device) => {
                 if let Some(watchers) = inner.by_device.get_mut(device) {
-                    watchers.remove(&session);
+                    watchers.remove(&watcher);
                     if watchers.is_empty() {
                         inner.by_device.remove(device);
                     }
@@ -90,7 +86,7 @@ impl Audience {
         inner.heads.clear();
         inner.last = None;
         if !is_first {
-            inner.tell_all(|| WsSessionMessage::Reset { partition });
+            inner.tell_all(|| HubEvent::Reset { partition });
         }
     }
 
@@ -100,7 +96,7 @@ impl Audience {
         if let Some(last) = inner.last.clone() {
             inner.fan_out(&last);
         }
-        inner.tell_all(|| WsSessionMessage::HubStarted { partition });
+        inner.tell_all(|| HubEvent::HubStarted { partition });
     }
 
     /// Gives frames out; nothing in here waits, so a kill can't part it.
@@ -128,38 +124,38 @@ impl Audience {
 
 impl Inner {
     fn fan_out(&mut self, batch: &Arc<HubBatch>) {
-        self.all.retain(|_, address| offer(address, WsSessionMessage::Live(Arc::clone(batch))));
+        self.all.retain(|_, watcher| offer(watcher, HubEvent::Live(Arc::clone(batch))));
         if self.by_device.is_empty() {
             return;
         }
         for (device, part) in batch.by_device(|device| self.by_device.contains_key(device)) {
             let part = Arc::new(part);
             if let Some(watchers) = self.by_device.get_mut(&device) {
-                watchers.retain(|_, address| offer(address, WsSessionMessage::Live(Arc::clone(&part))));
+                watchers.retain(|_, watcher| offer(watcher, HubEvent::Live(Arc::clone(&part))));
             }
         }
     }
 
-    fn tell_all(&mut self, message: impl Fn() -> WsSessionMessage) {
-        self.all.retain(|_, address| offer(address, message()));
+    fn tell_all(&mut self, event: impl Fn() -> HubEvent) {
+        self.all.retain(|_, watcher| offer(watcher, event()));
         for watchers in self.by_device.values_mut() {
-            watchers.retain(|_, address| offer(address, message()));
+            watchers.retain(|_, watcher| offer(watcher, event()));
         }
     }
 }
 
-/// Says whether the session stays in the audience. One whose mailbox is full lags behind for good: it is told, out of the others' way.
-fn offer(address: &Address<WsSessionMessage>, message: WsSessionMessage) -> bool {
-    match address.try_send(message) {
-        Ok(()) => true,
-        Err(SendError::Down(_)) => false,
-        Err(SendError::Full(_)) => {
-            let address = address.clone();
+/// Says whether it stays in the audience. One whose mailbox is full lags behind for good: it is told, out of the others' way.
+fn offer(watcher: &HubWatcher, event: HubEvent) -> bool {
+    match watcher.tell(event) {
+        Told::Taken => true,
+        Told::Down => false,
+        Told::Full => {
+            let watcher = watcher.clone();
             tokio::spawn(async move {
                 // Room comes, or the session ends: its handlers do not wait.
                 for _ in 0..LAGGED_TRIES_MAX {
                     tokio::time::sleep(LAGGED_RETRY_AFTER).await;
-                    if !matches!(address.try_send(WsSessionMessage::Lagged), Err(SendError::Full(_))) {
+                    if watcher.tell(HubEvent::Lagged) != Told::Full {
                         return;
                     }
                 }

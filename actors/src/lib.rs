@@ -9,6 +9,7 @@
 //! | [`RedisWriter`] | a partition | pairs, and applies each batch in one step |
 //! | [`StreamHub`] | a partition | one publication to all sockets that watch |
 //! | [`WsSession`] | a socket | one client at its own pace |
+//! | [`CentrifugeSession`] | a socket | the same, in the Centrifuge protocol |
 //! | [`ChallengeRegistry`] | one | finds the actor of a challenge; hears of changes elsewhere |
 //! | [`Challenge`] | a challenge | decides by compare-and-set; expires at its deadline |
 //! | [`SseSession`] | a stream | a challenge's status to its creator |
@@ -19,6 +20,7 @@
 
 mod audience;
 mod census;
+mod centrifuge_session;
 mod challenge;
 mod challenge_registry;
 mod challenges;
@@ -36,6 +38,10 @@ mod ws_session;
 
 pub use audience::Audience;
 pub use census::DeviceCensus;
+pub use centrifuge_session::{
+    CentrifugeSession, CentrifugeSessionArguments, CentrifugeSessionMessage, Command, CommandError, Connected,
+    HistoryRequest, Presence, Request, StreamPosition, SubscribeRequest, error_reply, parse_commands,
+};
 pub use challenge::{
     Acted, Action, BegunLogin, Challenge, ChallengeArguments, ChallengeDeps, ChallengeError, ChallengeMessage,
     ChallengeView, KeySource, PollAnswer,
@@ -53,7 +59,8 @@ pub use sse_session::{
     SseLimits, SseRender, SseSession, SseSessionArguments, SseSessionMessage, SseStream, SseStreams, Watcher,
 };
 pub use stream_hub::{
-    DevicePage, HubBatch, HubFrame, StreamHub, StreamHubArguments, StreamHubMessage, StreamPage, View,
+    DevicePage, HubBatch, HubEvent, HubFrame, HubWatcher, HubWatcherId, StreamHub, StreamHubArguments,
+    StreamHubMessage, StreamPage, View,
 };
 pub use wire::{Close, close_message, ping_message, text_message};
 pub use ws_session::{Resume, WsLimits, WsSession, WsSessionArguments, WsSessionMessage};

@@ -32,6 +32,16 @@ pub fn text_message(text: &str) -> Bytes {
     message(TEXT, text.as_bytes())
 }
 
+/// The payload of a text message of ours.
+pub(crate) fn text_of(message: &[u8]) -> &[u8] {
+    let header = match message.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    message.get(header..).unwrap_or_default()
+}
+
 /// A ping without payload.
 #[must_use]
 pub fn ping_message() -> Bytes {
@@ -82,6 +92,9 @@ mod tests {
         assert_eq!(&text_message("ab")[..], b"\x81\x02ab");
         assert_eq!(&text_message(&"x".repeat(126))[..4], b"\x81\x7e\x00\x7e");
         assert_eq!(&text_message(&"x".repeat(65_536))[..10], b"\x81\x7f\0\0\0\0\0\x01\0\0");
+        for length in [0, 125, 126, 65_535, 65_536] {
+            assert_eq!(text_of(&text_message(&"x".repeat(length))).len(), length);
+        }
         assert_eq!(&ping_message()[..], b"\x89\0");
         assert_eq!(&close_message(Close::SLOW)[..], b"\x88\x06\x0b\xc0slow");
     }

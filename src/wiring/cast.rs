@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::{
-    Audience, DataLossPolicy, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage,
-    KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage,
-    Listener, ListenerArguments, MqttIngest, MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments,
-    RedisWriterMessage, StreamHub, StreamHubArguments, StreamHubMessage, WsLimits, WsSession,
+    Audience, CentrifugeSession, DataLossPolicy, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments,
+    KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper,
+    LeaseKeeperArguments, LeaseKeeperMessage, Listener, ListenerArguments, MqttIngest, MqttIngestArguments,
+    MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
+    StreamHubMessage, WsLimits, WsSession,
 };
 use orinoco_domain::{
     TopicFilters,
@@ -25,7 +26,7 @@ use crate::{
     config::{Backend, Config, OnDataLoss, PairingMode},
     control::{ControlServer, TreeSlot},
     http::{Access, HttpDeps, HttpServer, Origins, StreamTable},
-    ws::{WsConnections, WsDeps, WsServer, WsTiming},
+    ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
 /// The names of supervision.toml.
@@ -37,6 +38,7 @@ mod names {
     pub(super) const PRODUCER: &str = "KafkaProducer";
     pub(super) const INGEST: &str = "MqttIngest";
     pub(super) const WS_SESSION: &str = "WsSession";
+    pub(super) const CENTRIFUGE_SESSION: &str = "CentrifugeSession";
     pub(super) const CONTROL: &str = "ControlListener";
     pub(super) const HTTP: &str = "HttpListener";
     pub(super) const WS: &str = "WsListener";
@@ -71,7 +73,10 @@ impl Cast {
         let partitions = self.adapters.partitions.count();
         count_instances(&mut catalog, &self.config, partitions);
         let groups = Groups::of(&mut catalog);
-        let sessions = catalog.pool(names::WS_SESSION, || WsSession);
+        let sessions = Sessions {
+            plain: catalog.pool(names::WS_SESSION, || WsSession),
+            centrifuge: catalog.pool(names::CENTRIFUGE_SESSION, || CentrifugeSession),
+        };
         self.expect_components(partitions);
         self.enter_stream(&mut catalog, &groups);
         let login = login::enter(&mut catalog, &self.auth, &self.health);
@@ -221,7 +226,7 @@ impl Cast {
         );
     }
 
-    fn enter_listeners(&self, catalog: &mut Catalog, groups: &Groups, sessions: Pool<WsSession>, login: &LoginActors) {
+    fn enter_listeners(&self, catalog: &mut Catalog, groups: &Groups, sessions: Sessions, login: &LoginActors) {
         let access: Arc<dyn Access> = Arc::new(TokenAccess::new(Arc::clone(&self.auth), self.config.stream.public));
         let control = Arc::new(ControlServer::new(self.config.control_socket(), self.tree.clone()));
         self.enter_listener(catalog, names::CONTROL, control, "control");
@@ -277,13 +282,14 @@ impl Cast {
         })
     }
 
-    fn ws(&self, groups: &Groups, access: Arc<dyn Access>, sessions: Pool<WsSession>) -> Arc<dyn Server> {
+    fn ws(&self, groups: &Groups, access: Arc<dyn Access>, sessions: Sessions) -> Arc<dyn Server> {
         let ws = &self.config.ws;
         WsServer::new(WsDeps {
             listen: ws.listen.to_string(),
             connections: Arc::clone(&self.connections),
             access,
-            sessions,
+            sessions: sessions.plain,
+            centrifuge: CentrifugeDeps { sessions: sessions.centrifuge, presence: Arc::default() },
             hubs: groups.hubs.clone(),
             partitions: self.adapters.partitions.count(),
             store: Arc::clone(&self.adapters.store),
@@ -291,6 +297,12 @@ impl Cast {
             timing: WsTiming { ping_interval: ws.ping_interval, idle_timeout: ws.idle_timeout },
         })
     }
+}
+
+/// Where sockets have their sessions.
+struct Sessions {
+    plain: Pool<WsSession>,
+    centrifuge: Pool<CentrifugeSession>,
 }
 
 /// How actors reach each other.
@@ -344,6 +356,7 @@ pub fn catalog_of_names(config: &Config) -> Catalog {
         catalog.actor(listener, || Listener, nothing);
     }
     catalog.pool(names::WS_SESSION, || WsSession);
+    catalog.pool(names::CENTRIFUGE_SESSION, || CentrifugeSession);
     login::enter_names(&mut catalog);
     catalog
 }

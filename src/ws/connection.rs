@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
     auth::{Watch, now_ms},
-    http::{Credential, Denied},
+    http::{Access, Credential, Denied},
 };
 
 use super::{
@@ -38,7 +38,7 @@ use super::{
 /// For the first message, where the access token is to come in it.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a session that was told to end; its handlers do not wait for the client.
-const SESSION_END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const SESSION_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// For what is left to send and the close message: a slow client that reads on within this time learns why it is closed.
 const CLOSE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the client's side of the closing handshake.
@@ -52,12 +52,12 @@ const READS_MAX: usize = 16;
 
 /// Centrifuge's codes for the same reasons.
 const TOKEN_EXPIRED: Close = Close { code: 3005, reason: "connection expired" };
-const LOGIN_ENDED: Close = Close { code: 3503, reason: "force disconnect" };
+pub(super) const LOGIN_ENDED: Close = Close { code: 3503, reason: "force disconnect" };
 const TOKEN_INVALID: Close = Close { code: 3500, reason: "invalid token" };
 const TOKEN_LATE: Close = Close { code: 3500, reason: "no access token in time" };
 const NOT_YOURS: Close = Close { code: 3507, reason: "permission denied" };
 /// RFC 6455's registry, "Try Again Later".
-const OVERLOADED: Close = Close { code: 1013, reason: "try again later" };
+pub(super) const OVERLOADED: Close = Close { code: 1013, reason: "try again later" };
 
 /// A socket that was let in.
 pub(super) struct Admitted {
@@ -82,7 +82,7 @@ struct TokenMessage {
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// With a close message.
     Close(Close),
     /// The client has gone.
@@ -95,8 +95,7 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
     let mut connection = Connection::new(stream);
     let end = match Box::pin(connection.begin(begun, &admitted, &deps)).await {
         Ok(Begun { session, closed, credential }) => {
-            let watch = credential.and_then(|credential| deps.access.watch(credential));
-            let leave = Leave { until: credential.map(until), watch };
+            let leave = Leave::of(credential, &*deps.access);
             connection.accompany(session, closed, deps.timing, leave).await
         }
         Err(end) => end,
@@ -108,7 +107,7 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
 }
 
 /// The bare connection, and what hyper has read of it already. `None` where the client went meanwhile.
-async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
@@ -121,21 +120,26 @@ struct Begun {
 }
 
 /// What may end a socket from outside; nothing where anyone may watch.
-struct Leave {
-    until: Option<Instant>,
+pub(super) struct Leave {
+    pub(super) until: Option<Instant>,
     watch: Option<Watch>,
 }
 
 impl Leave {
+    pub(super) fn of(credential: Option<Credential>, access: &dyn Access) -> Self {
+        let watch = credential.and_then(|credential| access.watch(credential));
+        Self { until: credential.map(until), watch }
+    }
+
     /// Waits for the end of the login. Cancel safe; pending for ever where there is none.
-    async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self) {
         match &mut self.watch {
             Some(watch) => watch.ended().await,
             None => std::future::pending().await,
         }
     }
 
-    fn has_expired(&self) -> bool {
+    pub(super) fn has_expired(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
@@ -146,18 +150,18 @@ fn until(credential: Credential) -> Instant {
     Instant::now() + Duration::from_millis(left_ms)
 }
 
-struct Connection {
-    socket: Arc<TcpClient>,
-    reader: Reader,
+pub(super) struct Connection {
+    pub(super) socket: Arc<TcpClient>,
+    pub(super) reader: Reader,
     /// Of the client, anything at all.
-    heard_at: Instant,
+    pub(super) heard_at: Instant,
     pinged_at: Instant,
     /// Its close message came, or the end of its stream: it is not waited for.
     client_is_done: bool,
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         let now = Instant::now();
         let socket = Arc::new(TcpClient::new(stream));
         Self { socket, reader: Reader::new(), heard_at: now, pinged_at: now, client_is_done: false }
@@ -280,12 +284,12 @@ impl Connection {
     }
 
     /// Polled, and not awaited, as it then takes the place of hyper's waker, which would keep the memory of the handshake's task.
-    async fn readable(&self) -> Result<(), End> {
+    pub(super) async fn readable(&self) -> Result<(), End> {
         poll_fn(|context| self.socket.stream().poll_read_ready(context)).await.map_err(|_| End::Gone)
     }
 
     /// Reads what has come; texts are added to `texts`.
-    fn read(&mut self, texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
+    pub(super) fn read(&mut self, texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
         for _ in 0..READS_MAX {
             match self.socket.stream().try_read(&mut buffer) {
@@ -301,7 +305,7 @@ impl Connection {
         Ok(())
     }
 
-    fn feed(&mut self, bytes: &[u8], texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
+    pub(super) fn feed(&mut self, bytes: &[u8], texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -364,7 +368,7 @@ impl Connection {
     }
 
     /// Sends what is left and the close message, waits for the client's, and ends the connection (RFC 6455, section 7.1.1).
-    async fn close(mut self, end: End) {
+    pub(super) async fn close(mut self, end: End) {
         let End::Close(close) = end else {
             return self.shut_down();
         };

@@ -1,18 +1,21 @@
-//! The WebSocket port, plain mode: coordinates as text frames. For its users it is described in docs/websocket.md.
+//! The WebSocket port: coordinates as text frames (plain mode), and the Centrifuge protocol. For its users it is described in
+//! docs/websocket.md.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `server` | connections up to the handshake, and the answer to it |
 //! | `handshake` | RFC 6455's opening handshake, and what the query asks for |
 //! | `connection` | a socket's task: reads, keeps alive, closes |
+//! | `centrifuge` | the same for a socket of the Centrifuge protocol |
 //! | `reader` | what a client sends, as messages |
 //! | `socket` | what is sent to a client, in whole messages |
 //! | `registry` | the sockets that are open |
 //!
-//! What goes out is up to a [`WsSession`] actor a socket; when that fails, the task here closes the socket in the protocol's manner.
+//! What goes out is up to a [`WsSession`] or [`CentrifugeSession`](orinoco_actors::CentrifugeSession) actor a socket; when that fails, the task here closes the socket in the protocol's manner.
 //! Invariants: at most `connections_max` sockets, a further one gets 503 before its handshake; an idle socket holds no buffer; every
 //! wait for a client has an end.
 
+mod centrifuge;
 mod connection;
 mod handshake;
 mod reader;
@@ -30,6 +33,7 @@ use orinoco_supervision::{Group, Pool};
 
 use crate::http::Access;
 
+pub use centrifuge::CentrifugeDeps;
 pub use registry::{WsConnection, WsConnections};
 pub use server::WsServer;
 
@@ -42,6 +46,7 @@ pub struct WsDeps {
     pub access: Arc<dyn Access>,
     /// Where a socket's session is started.
     pub sessions: Pool<WsSession>,
+    pub centrifuge: CentrifugeDeps,
     /// One a partition.
     pub hubs: Group<StreamHubMessage>,
     pub partitions: u32,

@@ -17,9 +17,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use warp::{Filter, filters::BoxedFilter, reply::Response};
 
 use super::{
-    WsDeps, connection,
+    WsDeps, centrifuge, connection,
     connection::{Admitted, Sight},
     handshake::{Wish, accept_key, switching_protocols},
+    registry::Place,
 };
 use crate::http::{
     Denied, bearer_token,
@@ -106,7 +107,12 @@ fn routes(deps: &Arc<WsDeps>) -> BoxedFilter<(Response,)> {
         .and(raw_query())
         .and(upgrade())
         .then(|deps, query: String, upgrade| async move { answer(open(deps, &query, upgrade).await) });
-    with_problems(plain.boxed())
+    let centrifuge = warp::path!("connection" / "websocket")
+        .and(methods(ONLY_GET))
+        .and(with(deps))
+        .and(upgrade())
+        .then(|deps, upgrade| async move { answer(open_centrifuge(deps, upgrade)) });
+    with_problems(plain.or(centrifuge).unify().boxed())
 }
 
 /// Of a connection, what warp does not hand out.
@@ -143,17 +149,38 @@ async fn open(deps: Arc<WsDeps>, query: &str, upgrade: Upgrade) -> Result<Respon
         Err(Denied::TokenMissing) => None,
         Err(denied @ (Denied::TokenInvalid | Denied::NoDevice)) => return Err(denied.into()),
     };
+    let Admission { on_upgrade, place, response } = admit(&deps, arrival, upgrade, &accept_key)?;
+    tokio::spawn(connection::run(on_upgrade, Admitted { wish, sight, place }, deps));
+    Ok(response)
+}
+
+/// Opens a socket of the Centrifuge protocol, whose first command says who comes. The query says nothing.
+fn open_centrifuge(deps: Arc<WsDeps>, upgrade: Upgrade) -> Result<Response, Problem> {
+    let arrival = upgrade.arrival.ok_or_else(internal)?;
+    let accept_key = accept_key(arrival.version, &upgrade.headers)?;
+    let Admission { on_upgrade, place, response } = admit(&deps, arrival, upgrade, &accept_key)?;
+    tokio::spawn(centrifuge::run(on_upgrade, place, deps));
+    Ok(response)
+}
+
+/// A socket that there is room for.
+struct Admission {
+    on_upgrade: OnUpgrade,
+    place: Place,
+    response: Response,
+}
+
+fn admit(deps: &WsDeps, arrival: Arrival, upgrade: Upgrade, accept_key: &str) -> Result<Admission, Problem> {
     // With the right headers hyper always hands over the connection.
     let on_upgrade = upgrade.on_upgrade.ok_or_else(internal)?;
-    if !deps.sessions.is_up() {
+    if !deps.sessions.is_up() || !deps.centrifuge.sessions.is_up() {
         return Err(Problem::unavailable("the daemon is starting or stopping; connect again"));
     }
     let full =
         || Problem::unavailable("there are as many sockets open as may be (`ws.connections_max`); connect again");
     let place = deps.connections.admit(arrival.peer.ip()).ok_or_else(full)?;
-    let response = switching_protocols(&accept_key).ok_or_else(internal)?;
-    tokio::spawn(connection::run(on_upgrade, Admitted { wish, sight, place }, deps));
-    Ok(response)
+    let response = switching_protocols(accept_key).ok_or_else(internal)?;
+    Ok(Admission { on_upgrade, place, response })
 }
 
 fn not_yours() -> Problem {

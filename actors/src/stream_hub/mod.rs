@@ -6,18 +6,22 @@
 
 mod batch;
 mod cache;
+mod watcher;
 
 use std::{sync::Arc, time::Duration};
 
 use orinoco_domain::{DeviceId, Frame};
 use orinoco_ports::{CoordinateStore, Publication, StoreError, Subscription};
-use orinoco_supervision::{Actor, Address, Context, Failure, Message, Reply};
+use orinoco_supervision::{Actor, Context, Failure, Message, Reply};
 
-use crate::{Audience, Health, WsSessionMessage};
+use crate::{Audience, Health};
 use cache::Cache;
 
+pub(crate) use batch::{ChannelKind, Place, push};
 pub use batch::{HubBatch, HubFrame};
 pub use cache::{DevicePage, StreamPage};
+pub(crate) use watcher::Told;
+pub use watcher::{HubEvent, HubWatcher, HubWatcherId};
 
 /// What a store may take for one call; its own timeouts are shorter.
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -34,21 +38,20 @@ pub enum View {
 
 /// All that can happen to a [`StreamHub`].
 pub enum StreamHubMessage {
-    /// A session watches from now on; answered with its first page (`snapshot`: of values; else an empty one with the position).
+    /// One watches from now on; answered with its first page (`snapshot`: of values; else an empty one with the position).
     Join {
-        session: u64,
-        address: Address<WsSessionMessage>,
+        watcher: HubWatcher,
         view: View,
         snapshot: bool,
     },
-    /// A session wants the page after `after`.
+    /// One wants the page after `after`.
     NextPage {
-        address: Address<WsSessionMessage>,
+        watcher: HubWatcher,
         view: View,
         after: Option<DeviceId>,
     },
     Leave {
-        session: u64,
+        watcher: HubWatcherId,
         view: View,
     },
     /// The names of devices with a value, for REST.
@@ -131,11 +134,9 @@ impl Actor for StreamHub {
         state: &mut StreamHubState,
     ) -> Result<(), Failure> {
         match message {
-            StreamHubMessage::Join { session, address, view, snapshot } => {
-                state.join(session, address, view, snapshot);
-            }
-            StreamHubMessage::NextPage { address, view, after } => state.page(&address, &view, after, true),
-            StreamHubMessage::Leave { session, view } => state.arguments.audience.leave(session, &view),
+            StreamHubMessage::Join { watcher, view, snapshot } => state.join(&watcher, &view, snapshot),
+            StreamHubMessage::NextPage { watcher, view, after } => state.page(&watcher, &view, after, true),
+            StreamHubMessage::Leave { watcher, view } => state.arguments.audience.leave(watcher, &view),
             StreamHubMessage::Devices { after, devices_max, reply } => {
                 // Out of sync some may be missing: who asks is told nothing rather than that.
                 if state.in_sync {
@@ -155,15 +156,15 @@ impl Actor for StreamHub {
 }
 
 impl StreamHubState {
-    fn join(&mut self, session: u64, address: Address<WsSessionMessage>, view: View, snapshot: bool) {
-        // Out of sync there is no position to join at: the session asks again.
+    fn join(&mut self, watcher: &HubWatcher, view: &View, snapshot: bool) {
+        // Out of sync there is no position to join at: it asks again.
         if self.in_sync {
-            self.arguments.audience.join(session, address.clone(), &view);
-            self.page(&address, &view, None, snapshot);
+            self.arguments.audience.join(watcher.clone(), view);
+            self.page(watcher, view, None, snapshot);
         }
     }
 
-    fn page(&self, address: &Address<WsSessionMessage>, view: &View, after: Option<DeviceId>, snapshot: bool) {
+    fn page(&self, watcher: &HubWatcher, view: &View, after: Option<DeviceId>, snapshot: bool) {
         let Some(epoch) = self.arguments.audience.epoch().filter(|_| self.in_sync) else { return };
         let sequence = self.arguments.audience.sequence();
         let mut page = match view {
@@ -175,7 +176,7 @@ impl StreamHubState {
         }
         (page.partition, page.sequence, page.epoch, page.after) = (self.partition, sequence, epoch, after);
         // Down: it has gone. Full: it asks again.
-        let _ = address.try_send(WsSessionMessage::Page(page));
+        let _ = watcher.tell(HubEvent::Page(page));
     }
 
     async fn published(&mut self, publication: Publication, context: &Context<StreamHubMessage>) {

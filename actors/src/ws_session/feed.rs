@@ -5,16 +5,16 @@ use orinoco_supervision::Address;
 
 use crate::StreamHubMessage;
 
-pub(super) struct Feed {
-    pub(super) partition: u32,
-    pub(super) hub: Address<StreamHubMessage>,
+pub(crate) struct Feed {
+    pub(crate) partition: u32,
+    pub(crate) hub: Address<StreamHubMessage>,
     /// The last batch or page that counts.
-    pub(super) sequence: u64,
-    pub(super) stage: Stage,
+    pub(crate) sequence: u64,
+    pub(crate) stage: Stage,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// No page yet: live frames are in the pages to come.
     Joining { asked: bool },
     /// Pages up to the cursor are here; later devices are in the pages to come.
@@ -30,12 +30,12 @@ pub(super) enum Stage {
 }
 
 impl Feed {
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Live { .. })
     }
 
     /// Whether there is something to ask for: of the hub, or of history.
-    pub(super) fn owes(&self) -> bool {
+    pub(crate) fn owes(&self) -> bool {
         match self.stage {
             Stage::Joining { asked } | Stage::Paging { asked, .. } => !asked,
             Stage::Resuming { .. } => true,
@@ -44,21 +44,21 @@ impl Feed {
     }
 
     /// A request may be lost: make it again.
-    pub(super) fn forget_request(&mut self) {
+    pub(crate) fn forget_request(&mut self) {
         if let Stage::Joining { asked } | Stage::Paging { asked, .. } = &mut self.stage {
             *asked = false;
         }
     }
 
     /// Whether a batch is new to this session; it counts from now on.
-    pub(super) fn accept(&mut self, sequence: u64) -> bool {
+    pub(crate) fn accept(&mut self, sequence: u64) -> bool {
         let is_new = sequence > self.sequence;
         self.sequence = self.sequence.max(sequence);
         is_new
     }
 
     /// Whether a live frame goes out now.
-    pub(super) fn wants(&self, device: &DeviceId, offset: u64) -> bool {
+    pub(crate) fn wants(&self, device: &DeviceId, offset: u64) -> bool {
         match &self.stage {
             Stage::Joining { .. } | Stage::Resuming { .. } => false,
             Stage::Paging { cursor, .. } => device <= cursor,

@@ -5,7 +5,7 @@
 //! for the client. Reading from the socket, and closing it, are left to the connection that made the session: it learns the close code
 //! through `done`, or, when that is dropped without one, that the session failed.
 
-mod feed;
+pub(crate) mod feed;
 mod outbox;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ use orinoco_ports::{ClientSocket, CoordinateStore};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::{Close, StreamHubMessage, StreamPage, View, stream_hub::HubBatch, wire};
+use crate::{Close, HubWatcher, HubWatcherId, StreamHubMessage, StreamPage, View, stream_hub::HubBatch, wire};
 use feed::{Feed, Stage};
 use outbox::{Outbox, TooSlow};
 
@@ -188,7 +188,8 @@ impl Actor for WsSession {
     async fn post_stop(&self, _context: &Context<WsSessionMessage>, state: &mut WsSessionState) -> Result<(), Failure> {
         for feed in &state.feeds {
             // Down: its successor finds us gone. Full: it finds us gone at the next frame.
-            let _ = feed.hub.try_send(StreamHubMessage::Leave { session: state.session, view: state.view.clone() });
+            let watcher = HubWatcherId { session: state.session, subscription: 0 };
+            let _ = feed.hub.try_send(StreamHubMessage::Leave { watcher, view: state.view.clone() });
         }
         if let Some(done) = state.done.take() {
             let _ = done.send(Close::RESTART);
@@ -209,14 +210,15 @@ impl WsSessionState {
     async fn ask(&mut self, context: &Context<WsSessionMessage>) {
         let snapshot = self.resume.is_none();
         for feed in &mut self.feeds {
-            let (address, view) = (context.address(), self.view.clone());
+            let watcher = HubWatcher::Plain { session: self.session, address: context.address() };
+            let view = self.view.clone();
             match &mut feed.stage {
                 Stage::Joining { asked } if !*asked => {
-                    let join = StreamHubMessage::Join { session: self.session, address, view, snapshot };
+                    let join = StreamHubMessage::Join { watcher, view, snapshot };
                     *asked = feed.hub.try_send(join).is_ok();
                 }
                 Stage::Paging { cursor, asked } if !*asked => {
-                    let next = StreamHubMessage::NextPage { address, view, after: Some(cursor.clone()) };
+                    let next = StreamHubMessage::NextPage { watcher, view, after: Some(cursor.clone()) };
                     *asked = feed.hub.try_send(next).is_ok();
                 }
                 Stage::Joining { .. } | Stage::Paging { .. } | Stage::Resuming { .. } | Stage::Live { .. } => {}

@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use orinoco_actors::{Audience, Health, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession};
+use orinoco_actors::{
+    Audience, CentrifugeSession, Health, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession,
+};
 use orinoco_domain::DeviceId;
 use orinoco_ports::CoordinateStore;
 use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
@@ -47,6 +49,7 @@ children = [
   { id = "registry", start = "ChallengeRegistry" },
   { id = "sse_sessions", type = "supervisor" },
   { id = "ws_sessions", type = "supervisor" },
+  { id = "centrifuge_sessions", type = "supervisor" },
 ]
 
 [[supervisor]]
@@ -72,6 +75,14 @@ max_children = 20000
 intensity = 1000
 period = "10s"
 child = { start = "WsSession", restart = "temporary", mailbox = { capacity = 64, overflow = "backpressure" } }
+
+[[supervisor]]
+id = "centrifuge_sessions"
+strategy = "simple_one_for_one"
+max_children = 1000
+intensity = 1000
+period = "10s"
+child = { start = "CentrifugeSession", restart = "temporary", mailbox = { capacity = 64, overflow = "reject" } }
 "#;
 
 pub(crate) struct World {
@@ -79,6 +90,7 @@ pub(crate) struct World {
     pub(crate) tree: Tree,
     pub(crate) hubs: Group<StreamHubMessage>,
     pub(crate) sessions: Pool<WsSession>,
+    pub(crate) centrifuge_sessions: Pool<CentrifugeSession>,
     pub(crate) health: Health,
     pub(crate) login: LoginWorld,
     /// How often metrics were asked for.
@@ -106,9 +118,11 @@ impl World {
         };
         catalog.actor("StreamHub", || StreamHub, arguments);
         let sessions = catalog.pool("WsSession", || WsSession);
+        let centrifuge_sessions = catalog.pool("CentrifugeSession", || CentrifugeSession);
         let login = LoginWorld::enter(&mut catalog, &health);
         let tree = Tree::start(Plan::parse(PLAN, "world.toml").unwrap(), catalog).await.unwrap();
-        let world = Self { store, tree, hubs, sessions, health, login, metrics_asked: Arc::default() };
+        let world =
+            Self { store, tree, hubs, sessions, centrifuge_sessions, health, login, metrics_asked: Arc::default() };
         let in_sync = || world.health.components().len() == PARTITIONS as usize + 1 && world.health.is_ready();
         eventually("the hubs are in sync", in_sync).await;
         world

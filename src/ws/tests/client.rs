@@ -19,7 +19,7 @@ use crate::{
         Access,
         tests::world::{Answer, PARTITIONS, World, address},
     },
-    ws::{WsConnections, WsDeps, WsServer, WsTiming},
+    ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
 pub(super) const FIN: u8 = 0x80;
@@ -49,6 +49,7 @@ impl Port {
             connections: Arc::clone(&connections),
             access: Arc::new(access),
             sessions: world.sessions.clone(),
+            centrifuge: CentrifugeDeps { sessions: world.centrifuge_sessions.clone(), presence: Arc::default() },
             hubs: world.hubs.clone(),
             partitions: PARTITIONS,
             store: Arc::clone(&world.store) as Arc<dyn CoordinateStore>,
