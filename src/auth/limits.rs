@@ -33,6 +33,8 @@ pub enum Limited {
     Stream,
     /// A phone's or creator's act on a challenge.
     Act,
+    /// Typing in a device grant's code: 20^8 of them, of which some are alive.
+    UserCode,
 }
 
 /// Try again then.
@@ -66,7 +68,8 @@ impl Rate {
 const ACCOUNT: Rate = rate(20, 3_000);
 
 impl Limited {
-    const ALL: [Self; 6] = [Self::Login, Self::Signup, Self::Refresh, Self::Challenge, Self::Stream, Self::Act];
+    const ALL: [Self; 7] =
+        [Self::Login, Self::Signup, Self::Refresh, Self::Challenge, Self::Stream, Self::Act, Self::UserCode];
 
     /// For one address, and for all.
     fn rates(self) -> (Rate, Rate) {
@@ -77,6 +80,7 @@ impl Limited {
             Self::Challenge => (rate(300, 100), rate(20_000, 1)),
             Self::Stream => (rate(300, 100), rate(20_000, 1)),
             Self::Act => (rate(1_000, 20), rate(50_000, 1)),
+            Self::UserCode => (rate(20, 3_000), rate(2_000, 10)),
         }
     }
 }

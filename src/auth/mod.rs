@@ -62,6 +62,8 @@ pub struct AuthOptions {
     pub challenge_ttl_ms: i64,
     /// How browsers and phones reach the HTTP port, without a slash at the end. `iss` of tokens.
     pub public_url: String,
+    /// OAuth's public clients.
+    pub oauth_clients: Vec<String>,
     /// Lines of the audit log that are kept.
     pub audit_entries_max: u32,
 }

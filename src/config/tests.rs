@@ -360,3 +360,13 @@ fn every_key_that_advice_knows_exists() {
         assert!(loaded.settings.iter().any(|setting| setting.key == key), "{key}");
     }
 }
+
+#[test]
+fn an_oauth_client_may_have_any_name_but_that_of_logins_without_oauth() {
+    assert_eq!(Config::default().auth.oauth_clients, ["orinoco-cli", "orinoco-web"]);
+    let own = config_of("", &[("ORINOCO__AUTH__OAUTH_CLIENTS", "tv.example")]);
+    assert_eq!(own.auth.oauth_clients, ["tv.example"]);
+    for wrong in ["orinoco", "a b", ""] {
+        assert_eq!(problems_of("", &[("ORINOCO__AUTH__OAUTH_CLIENTS", wrong)]).len(), 1, "{wrong:?}");
+    }
+}

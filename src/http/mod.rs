@@ -11,11 +11,14 @@
 //! | `origin` | which pages may ask |
 //! | `body` | bodies, read strictly |
 //! | `query` | parameters, read strictly |
+//! | `challenges` | what REST and OAuth do alike with QR challenges |
 //! | `api` | accounts, logins, QR challenges, administration |
+//! | `oauth` | OAuth 2.0, and its own form of errors |
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
 //! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
-//! `body_bytes_max`; every call to what is behind has a timeout; every answer of 400 and above is problem+json.
+//! `body_bytes_max`; every call to what is behind has a timeout; every answer of 400 and above is problem+json, but under
+//! `/oauth`.
 
 use std::sync::Arc;
 
@@ -30,9 +33,11 @@ use crate::{auth::Auth, control::TreeSlot, ws::WsConnections};
 mod access;
 mod api;
 mod body;
+mod challenges;
 mod client;
 mod devices;
 pub(crate) mod listen;
+mod oauth;
 mod operations;
 mod origin;
 pub(crate) mod problem;

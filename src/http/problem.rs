@@ -1,6 +1,6 @@
 //! Errors as problem details (RFC 9457): the one place that maps what went wrong to HTTP.
 //!
-//! Invariant: an answer of 400 and above that this program makes is `application/problem+json`, and says nothing of the inside (places,
+//! Invariant: an answer of 400 and above that this program makes is `application/problem+json` (but under `/oauth`), and says nothing of the inside (places,
 //! versions, causes): that stands in the log and, for operators, in `/readyz`. What is no HTTP at all is answered by hyper with a bare
 //! 400, 414 or 431.
 
@@ -62,6 +62,11 @@ impl Problem {
     pub(crate) fn member(mut self, name: &str, value: Value) -> Self {
         self.members.insert(name.to_owned(), value);
         self
+    }
+
+    /// For OAuth's endpoints, whose errors have another form.
+    pub(super) fn into_parts(self) -> (StatusCode, String, Vec<(HeaderName, HeaderValue)>) {
+        (self.status, self.detail, self.headers)
     }
 
     pub(crate) fn into_response(self) -> Response {

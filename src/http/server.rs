@@ -22,6 +22,7 @@ use super::{
     HttpDeps,
     client::Peer,
     listen::{Accepted, Port, bind},
+    oauth::refusal,
     problem::{Problem, internal},
     routes::{routes, with_security_headers},
 };
@@ -111,21 +112,21 @@ async fn respond(
     deps: Arc<HttpDeps>,
     routes: BoxedFilter<(Response,)>,
 ) -> Result<Response, Infallible> {
-    let method = request.method().clone();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // Only of browsers' pages; those of this interface itself send no `Origin` with most requests.
     let origin = deps.origins.listed_origin(request.headers()).cloned();
     let mut response = if let Some(preflight) = deps.origins.preflight(&method, request.headers()) {
         with_security_headers(preflight)
     } else if let Err(problem) = check_head(&request, deps.body_bytes_max) {
         discard(request).await;
-        with_security_headers(problem.into_response())
+        with_security_headers(refusal(&path, problem))
     } else {
         let routed = TowerToHyperService::new(warp::service(routes)).call(request);
         match AssertUnwindSafe(routed).catch_unwind().await {
             Ok(Ok(response)) => response,
             Err(_) => {
                 tracing::error!(%method, "a request's handler panicked");
-                with_security_headers(internal().into_response())
+                with_security_headers(refusal(&path, internal()))
             }
         }
     };

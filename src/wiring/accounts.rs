@@ -81,6 +81,7 @@ pub fn auth(config: &Config, accounts: Arc<dyn Accounts>, logins: Arc<dyn LoginS
             refresh_token_ttl_ms: ms(config.auth.refresh_token_ttl),
             challenge_ttl_ms: ms(config.auth.challenge_ttl),
             public_url: config.public_url(),
+            oauth_clients: config.auth.oauth_clients.clone(),
             audit_entries_max: config.auth.audit_entries_max,
         },
         tokens: AccessTokens::new(Arc::clone(&keys), config.public_url(), token_ttl_ms),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::kind::{Number, OneOf, Optional, choice, hours, path, seconds};
+use super::super::kind::{List, Number, OneOf, Optional, Words, choice, hours, path, seconds};
 use super::super::reader::{Fallback::Fixed, section};
 
 choice! {
@@ -14,6 +14,23 @@ choice! {
         /// An administrator.
         Closed = "closed",
     }
+}
+
+/// `client_id` (RFC 6749, section 2.2), as it also stands in access tokens.
+const fn client_id() -> Words<String> {
+    /// Which stands in the tokens of logins by the REST interface itself.
+    const FIRST_PARTY: &str = "orinoco";
+    fn parse(text: &str) -> Result<String, String> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(legal) {
+            return Err(format!("{text:?} can't be a client's id; use 1 to 64 of A-Z a-z 0-9 . _ -"));
+        }
+        if text == FIRST_PARTY {
+            return Err(format!("{text:?} stands for logins without OAuth; use another id"));
+        }
+        Ok(text.to_owned())
+    }
+    Words { parse, show: String::clone, allowed: "1 to 64 of A-Z a-z 0-9 . _ -, but not \"orinoco\"" }
 }
 
 section! {
@@ -27,6 +44,8 @@ section! {
         refresh_token_ttl: Duration = "refresh_token_ttl_s", seconds(1..=31_536_000), Fixed("604800");
         /// Seconds for which a QR challenge is valid.
         challenge_ttl: Duration = "challenge_ttl_s", seconds(1..=3600), Fixed("120");
+        /// OAuth's public clients, by their `client_id`; they have no secret.
+        oauth_clients: Vec<String> = "oauth_clients", List { of: client_id(), count_max: 64 }, Fixed("orinoco-cli,orinoco-web");
         /// The file of the keys that sign and derive; made when missing, shared by daemons. Where this is empty: `keys.json` in
         /// the data directory.
         key_file: Option<PathBuf> = "key_file", Optional(path()), Fixed("");

@@ -3,9 +3,8 @@
 use http::{HeaderValue, StatusCode, header::LOCATION};
 use orinoco_actors::{Action, ChallengeError, ChallengeView};
 use orinoco_domain::{
-    audit::AuditEvent,
-    challenge::{ChallengeKey, NewChallenge, Phone, Status},
-    secret::{Binding, ChallengeId, CodeChallenge, DerivationKeys, Nonce, Otc, Proof, Salt},
+    challenge::{ChallengeKey, Phone},
+    secret::{Binding, ChallengeId, CodeChallenge, DerivationKeys, Nonce, Otc, Proof},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,11 +19,12 @@ use super::{
 };
 use crate::{
     auth::{AuthError, Limited, random},
-    http::{body::wrong, problem::Problem},
+    http::{
+        body::wrong,
+        challenges::{self, qr_payload},
+        problem::Problem,
+    },
 };
-
-/// Tries to draw a name that no challenge, or login, has.
-const DRAWS_MAX: usize = 3;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -58,7 +58,8 @@ pub(super) async fn create(request: &Request) -> Result<Response, Problem> {
         }
     };
     request.auth().limits.check(Limited::Challenge, request.caller.address).map_err(AuthError::from)?;
-    let (id, view) = make(request, binding).await?;
+    let draw = || Ok((ChallengeId::from_bytes(random()?), ()));
+    let (id, (), view) = challenges::create(&request.deps, &request.caller, binding, None, draw).await?;
     let keys = request.auth().derivation();
     let nonce = view.record.nonce(keys).ok_or(ChallengeError::NotFound)?;
     let mut shown = shown(&view, &id.expose(), keys);
@@ -72,32 +73,6 @@ pub(super) async fn create(request: &Request) -> Result<Response, Problem> {
         set_cookie(&mut response, request, &cookie);
     }
     Ok(response)
-}
-
-async fn make(request: &Request, binding: Binding) -> Result<(ChallengeId, ChallengeView), Problem> {
-    let auth = request.auth();
-    for _ in 0..DRAWS_MAX {
-        let id = ChallengeId::from_bytes(random().map_err(AuthError::from)?);
-        let new = NewChallenge {
-            key: ChallengeKey::of(&id),
-            salt: Salt::from_bytes(random().map_err(AuthError::from)?),
-            key_id: auth.derivation().current().id(),
-            binding,
-            creator: request.caller.client.clone(),
-            device_grant: None,
-            ttl_ms: auth.options.challenge_ttl_ms,
-        };
-        match request.deps.challenges.create(&new).await {
-            Err(ChallengeError::Taken) => {}
-            made => return Ok((id, made?)),
-        }
-    }
-    Err(ChallengeError::Taken.into())
-}
-
-/// What the picture holds. The nonce is in the fragment, which no browser sends: it stands in no log.
-pub(super) fn qr_payload(public_url: &str, id: &ChallengeId, nonce: &Nonce) -> String {
-    format!("{public_url}/qr?challengeId={}#nonce={}", id.expose(), nonce.expose())
 }
 
 pub(super) async fn poll(request: &Request) -> Result<Response, Problem> {
@@ -124,15 +99,23 @@ pub(super) async fn scan(request: &Request) -> Result<Response, Problem> {
     let nonce = Nonce::parse(&body.nonce).map_err(|_| ChallengeError::NotFound)?;
     let phone = Phone { user_id: signed_in.account.id, session: signed_in.claims.session };
     let view = request.deps.challenges.act(ChallengeKey::of(&id), &Action::Scan { nonce, phone }).await?;
-    let mut body = shown(&view, &id.expose(), request.auth().derivation());
+    Ok(answer(StatusCode::OK, &shown_to_phone(&view, &id, request.auth().derivation())))
+}
+
+/// What a phone is told that scanned: who asks.
+pub(super) fn shown_to_phone(view: &ChallengeView, id: &ChallengeId, keys: &DerivationKeys) -> Value {
+    let mut body = shown(view, &id.expose(), keys);
     let (record, body_of) = (&view.record, body.as_object_mut());
     if let Some(body) = body_of {
         // The otc is the creator's.
         body.remove("otc");
         body.insert("address".to_owned(), record.creator.address().into());
         body.insert("userAgent".to_owned(), record.creator.user_agent().into());
+        if let Some(grant) = &record.device_grant {
+            body.insert("clientId".to_owned(), (*grant.client_id).into());
+        }
     }
-    Ok(answer(StatusCode::OK, &body))
+    body
 }
 
 pub(super) async fn approve(request: &Request) -> Result<Response, Problem> {
@@ -161,36 +144,8 @@ pub(super) async fn exchange(request: &Request) -> Result<Response, Problem> {
     let body: ExchangeBody = request.json()?;
     // One of another form is as wrong as any, and counts.
     let otc = Otc::parse(&body.otc).unwrap_or(Otc::from_bytes([0; 32]));
-    let (id, view) = own(request, Some(&proof)).await?;
-    let user_id = match (view.status(), view.record.user_id) {
-        (Status::Approved, Some(user_id)) => user_id,
-        (status, _) => return Err(ChallengeError::Conflict(status).into()),
-    };
-    let auth = request.auth();
-    let account = crate::auth::call(auth.accounts.by_id(user_id)).await?;
-    let account = account.filter(|account| account.enabled);
-    let account = account.ok_or(AuthError::Forbidden("the account that approved can't log in any more"))?;
-    for _ in 0..DRAWS_MAX {
-        let login = auth.new_family(&account, None, &request.caller)?;
-        match request.deps.challenges.exchange(ChallengeKey::of(&id), proof.clone(), otc.clone(), login).await {
-            Ok(began) => {
-                let pair = auth.token_pair(&account, &began.family, began.token)?;
-                let address = Some(request.caller.address);
-                auth.audit().write(AuditEvent::LoginSuccess, Some(account.id), address, "QR challenge").await;
-                return Ok(tokens(&pair));
-            }
-            Err(ChallengeError::Taken) => {}
-            Err(error) => {
-                if error == (ChallengeError::WrongOtc { tries_left: 0 }) {
-                    let (user_id, address) = (Some(account.id), Some(request.caller.address));
-                    let detail = "a challenge was ended by its creator's wrong otc";
-                    auth.audit().write(AuditEvent::InputValidationFail, user_id, address, detail).await;
-                }
-                return Err(error.into());
-            }
-        }
-    }
-    Err(ChallengeError::Taken.into())
+    let (_, view) = own(request, Some(&proof)).await?;
+    Ok(tokens(&challenges::exchange(&request.deps, &request.caller, &view, &proof, &otc).await?))
 }
 
 fn limit_acts(request: &Request) -> Result<(), Problem> {
@@ -237,7 +192,8 @@ pub(super) fn shown(view: &ChallengeView, id: &str, keys: &DerivationKeys) -> Va
     if let Some(at_ms) = record.exchanged_at_ms() {
         shown["exchangedAt"] = time(at_ms).into();
     }
-    if let Some(otc) = record.otc(keys, view.now_ms) {
+    // That of a device grant stays inside: its token request is the exchange.
+    if let Some(otc) = record.otc(keys, view.now_ms).filter(|_| record.device_grant.is_none()) {
         shown["otc"] = otc.expose().into();
     }
     shown

@@ -6,6 +6,7 @@
 //! | `request` | a request, taken apart |
 //! | `accounts` | signup, login, refresh, logout, own account and logins |
 //! | `challenges` | QR challenges: by their creator, and by a phone |
+//! | `user_code` | a device grant's code, typed in on a phone |
 //! | `creator` | how a creator proves itself |
 //! | `picture` | a challenge's picture |
 //! | `events`, `streams` | a challenge's stream, and all that are open |
@@ -23,6 +24,7 @@ mod events;
 mod picture;
 mod request;
 mod streams;
+mod user_code;
 
 use std::sync::Arc;
 
@@ -90,6 +92,7 @@ async fn dispatch(endpoint: Endpoint, request: Request) -> Result<Response, Prob
         Endpoint::PicturePng => picture::png(&request).await,
         Endpoint::Events => events::open(&request).await,
         Endpoint::Scan => challenges::scan(&request).await,
+        Endpoint::UserCode => user_code::enter(&request).await,
         Endpoint::Approve => challenges::approve(&request).await,
         Endpoint::Deny => challenges::deny(&request).await,
         Endpoint::Exchange => challenges::exchange(&request).await,

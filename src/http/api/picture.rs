@@ -12,11 +12,11 @@ use orinoco_actors::ChallengeError;
 use orinoco_domain::challenge::ChallengeKey;
 use warp::reply::Response;
 
-use super::{
-    challenges::{id, qr_payload},
-    request::Request,
+use super::{challenges::id, request::Request};
+use crate::http::{
+    challenges::qr_payload,
+    problem::{Problem, internal},
 };
-use crate::http::problem::{Problem, internal};
 
 /// Modules of light around the picture (ISO/IEC 18004, section 9.1).
 const QUIET_MODULES: usize = 4;

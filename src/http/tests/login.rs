@@ -53,6 +53,7 @@ impl LoginWorld {
                 refresh_token_ttl_ms: 604_800_000,
                 challenge_ttl_ms: 120_000,
                 public_url: PUBLIC_URL.to_owned(),
+                oauth_clients: vec!["orinoco-cli".to_owned(), "orinoco-web".to_owned()],
                 audit_entries_max: 1000,
             },
             accounts: accounts.clone(),

@@ -6,6 +6,7 @@ mod accounts;
 mod challenges;
 mod connections;
 mod login;
+mod oauth;
 mod reading;
 mod store;
 pub(crate) mod world;
