@@ -9,6 +9,7 @@
 #[macro_use]
 mod support;
 
+mod centrifuge;
 mod commands;
 mod configuration;
 mod crash;

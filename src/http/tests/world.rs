@@ -82,7 +82,7 @@ strategy = "simple_one_for_one"
 max_children = 1000
 intensity = 1000
 period = "10s"
-child = { start = "CentrifugeSession", restart = "temporary", mailbox = { capacity = 64, overflow = "reject" } }
+child = { start = "CentrifugeSession", restart = "temporary", mailbox = { capacity = 256, overflow = "reject" } }
 "#;
 
 pub(crate) struct World {

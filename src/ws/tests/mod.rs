@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod centrifuge;
 mod client;
 mod ending;
 mod opening;
