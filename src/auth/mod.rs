@@ -7,6 +7,8 @@
 //! | `tokens` | access tokens |
 //! | `limits` | rate limits |
 //! | `live` | logins that ended before their tokens |
+//! | `hearing` | what is heard of logins, and what may have been missed |
+//! | `notices` | what a user is told of at its other logins |
 //! | `audit` | the audit log |
 //! | `accounts` | making, changing and looking at accounts |
 //! | `devices` | credentials of devices |
@@ -20,10 +22,12 @@ mod accounts;
 mod audit;
 mod devices;
 mod error;
+mod hearing;
 mod key_file;
 mod key_ring;
 mod limits;
 mod live;
+mod notices;
 mod passwords;
 mod random;
 mod sessions;
@@ -44,6 +48,7 @@ pub use key_file::KeyFileError;
 pub use key_ring::{KeyRing, Rotation};
 pub use limits::{Limited, RateLimits, TooMany};
 pub use live::{LiveLogins, Login, Watch};
+pub use notices::ReuseNotice;
 pub use passwords::{InvalidPassword, Password, PasswordError, PasswordOptions, Passwords};
 pub use random::{NoRandom, random};
 pub use sessions::{Caller, SignedIn, TokenPair};

@@ -11,7 +11,9 @@ use orinoco_domain::{
 };
 use orinoco_ports::{EndReason, FamilyPage, Loaded, LoginStoreError, Rehash, Swap};
 
-use super::{Auth, AuthError, Claims, Limited, Password, call, now_ms, passwords::Verdict, random};
+use super::{
+    Auth, AuthError, Claims, Limited, Password, call, live::Standing, notices, now_ms, passwords::Verdict, random,
+};
 
 /// Tries to draw a family's id that nobody has.
 const DRAWS_MAX: usize = 3;
@@ -193,21 +195,21 @@ impl Auth {
     async fn end_reused(&self, family: &Family, caller: &Caller) -> Result<(), AuthError> {
         let ended = call(self.logins.end_family(&family.id, EndReason::Reuse)).await?;
         if ended.is_some() {
-            let detail = "a refresh token that had been replaced came again; its login was ended";
-            self.audit().write(AuditEvent::TokenReuse, Some(family.user_id), Some(caller.address), detail).await;
+            let detail = notices::line(family.id);
+            self.audit().write(AuditEvent::TokenReuse, Some(family.user_id), Some(caller.address), &detail).await;
         }
         Ok(())
     }
 
-    /// What a token says that is valid as far as this daemon knows without asking a store.
+    /// What a token says that is valid as far as this daemon knows without asking a store: for those who ask the stores anyway. Others
+    /// take [`Self::live_claims`].
     ///
     /// # Errors
     /// `TokenMissing`, `TokenInvalid`.
     pub fn claims(&self, token: Option<&str>) -> Result<Claims, AuthError> {
         let token = token.ok_or(AuthError::TokenMissing)?;
         let claims = self.tokens.verify(token, now_ms())?;
-        let login = super::Login { user_id: claims.user_id, session: claims.session };
-        if self.live.has_ended(login, claims.issued_at_ms) {
+        if self.live.standing(claims.login(), claims.issued_at_ms) == Standing::Ended {
             return Err(AuthError::TokenInvalid);
         }
         Ok(claims)

@@ -16,7 +16,7 @@ use orinoco_domain::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::{key_ring::KeyRing, random::random};
+use super::{Login, key_ring::KeyRing, random::random};
 
 /// How far two clocks may be apart, ms.
 pub(super) const LEEWAY_MS: i64 = 60_000;
@@ -48,6 +48,11 @@ pub struct Claims {
 }
 
 impl Claims {
+    #[must_use]
+    pub fn login(&self) -> Login {
+        Login { user_id: self.user_id, session: self.session }
+    }
+
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.roles.contains(&Role::Admin)

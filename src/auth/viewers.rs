@@ -2,14 +2,14 @@
 //!
 //! A token is believed without asking a store, so that those who have one go on watching while the accounts or the logins are away: its
 //! roles and its device are the account's when it was made, at most `auth.access_token_ttl_s` ago. That its login ended is known by
-//! publication (see `live`).
+//! publication (see `live`); only where all logins of its user ended at about the token's time are the stores asked.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use orinoco_actors::View;
 
-use super::{Auth, AuthError, Claims, Login, Watch};
+use super::{Auth, AuthError, Claims, Watch};
 use crate::http::{Access, Credential, Denied, Viewer};
 
 /// Access by token; anyone sees all where `public`.
@@ -31,12 +31,12 @@ impl Access for TokenAccess {
         if self.public {
             return Ok(Viewer::of(View::All));
         }
-        let claims = self.auth.claims(token).map_err(|error| match error {
+        let claims = self.auth.live_claims(token).await.map_err(|error| match error {
             AuthError::TokenMissing => Denied::TokenMissing,
             _ => Denied::TokenInvalid,
         })?;
         let credential = Credential {
-            login: Login { user_id: claims.user_id, session: claims.session },
+            login: claims.login(),
             issued_at_ms: claims.issued_at_ms,
             expires_at_ms: claims.expires_at_ms,
         };

@@ -52,6 +52,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     let auth = Arc::new(wiring::auth(&config, Arc::clone(&adapters.accounts), Arc::clone(&adapters.logins))?);
     let health = Health::default();
     let slot = TreeSlot::default();
+    slot.fill_logins(Arc::clone(&adapters.logins));
     let census = DeviceCensus::new(config.stream.devices_max);
     let connections = WsConnections::new(config.ws.connections_max);
     let gauges = Gauges {

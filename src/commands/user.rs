@@ -12,11 +12,14 @@ use orinoco_domain::{
     account::{Account, Email, Role},
     audit::AuditEvent,
 };
-use orinoco_ports::{Accounts, EndReason, LoginStore, NewAccount};
+use orinoco_ports::{Accounts, EndReason, NewAccount};
 use serde_json::{Value, json};
 
 use super::Output;
-use crate::auth::{Audit, Password, Passwords};
+use crate::{
+    auth::{Audit, Password, Passwords},
+    control::LoginEnder,
+};
 
 /// Bytes of a password on the standard input.
 const INPUT_BYTES_MAX: u64 = 4096;
@@ -46,7 +49,7 @@ enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Ends an account's logins and lets it in no more. Access tokens that are out expire by themselves.
+    /// Ends an account's logins, closes its sockets, and lets it in no more.
     Disable {
         #[command(flatten)]
         who: Who,
@@ -75,8 +78,7 @@ struct Who {
 /// What the command works on.
 pub struct UserDeps {
     pub accounts: Arc<dyn Accounts>,
-    /// Where it is not the daemon's alone.
-    pub logins: Option<Arc<dyn LoginStore>>,
+    pub logins: LoginEnder,
     pub passwords: Passwords,
     pub audit_entries_max: u32,
 }
@@ -114,9 +116,10 @@ async fn disable(deps: &UserDeps, email: &str) -> anyhow::Result<Account> {
     let found = deps.accounts.by_email(&email).await?.with_context(|| format!("there is no account {email}"))?;
     let account = deps.accounts.set_enabled(found.id, false).await?.context("the account is gone")?;
     audit(deps, AuditEvent::UserArchived, &account, "disabled by a command").await;
-    if let Some(logins) = &deps.logins {
-        logins.end_families_of(account.id, EndReason::Disabled).await.context("the account is disabled")?;
-    }
+    let ended = deps.logins.end_all(account.id, EndReason::Disabled).await;
+    ended.context(
+        "the account is disabled, and its sockets stay until its access tokens expire; do it again to close them",
+    )?;
     Ok(account)
 }
 

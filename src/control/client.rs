@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use orinoco_domain::account::UserId;
+use orinoco_ports::EndReason;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -77,6 +79,15 @@ impl Client {
     /// [`ControlError`].
     pub async fn kill(&mut self, path: &str) -> Result<(), ControlError> {
         self.request(&json!({ "command": "kill", "path": path })).await.map(|_| ())
+    }
+
+    /// Ends all logins of an account in the daemon's login store, and closes their sockets.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn end_logins(&mut self, user_id: UserId, reason: EndReason) -> Result<(), ControlError> {
+        let request = json!({ "command": "end_logins", "userId": user_id.0, "reason": reason.as_str() });
+        self.request(&request).await.map(|_| ())
     }
 
     async fn request(&mut self, request: &Value) -> Result<Value, ControlError> {

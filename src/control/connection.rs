@@ -1,5 +1,7 @@
 //! One connection of the control socket, at the daemon's end.
 
+use orinoco_domain::account::UserId;
+use orinoco_ports::EndReason;
 use orinoco_supervision::Tree;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,13 +11,20 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::server::TreeSlot;
-use super::{CONNECTIONS_MAX, IDLE_MAX, LINE_BYTES_MAX};
+use super::{CONNECTIONS_MAX, END_LOGINS_MAX, IDLE_MAX, LINE_BYTES_MAX};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 enum Request {
     Tree,
-    Kill { path: String },
+    Kill {
+        path: String,
+    },
+    #[serde(rename_all = "camelCase")]
+    EndLogins {
+        user_id: i64,
+        reason: String,
+    },
 }
 
 /// Answers until the client goes, says nothing for too long, or the server drains.
@@ -28,7 +37,7 @@ pub(super) async fn serve(mut stream: UnixStream, slot: &TreeSlot, mut draining:
             _ = draining.wait_for(|draining| *draining) => return,
         };
         let (answer, is_last) = match line {
-            Ok(Line::Whole(line)) => (answer(&line, slot.tree()), false),
+            Ok(Line::Whole(line)) => (answer(&line, slot).await, false),
             Ok(Line::TooLong) => (failure(format!("a request has at most {LINE_BYTES_MAX} bytes")), true),
             Ok(Line::Ended) | Err(_) => return,
         };
@@ -76,25 +85,46 @@ fn failure(message: impl Into<String>) -> Value {
     json!({ "error": message.into() })
 }
 
-fn answer(line: &[u8], tree: Option<&Tree>) -> Value {
+async fn answer(line: &[u8], slot: &TreeSlot) -> Value {
     let request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => return failure(format!("not understood: {error}")),
     };
-    let Some(tree) = tree else {
-        return failure("the tree is still starting; try again");
+    let of_tree = |answer: &dyn Fn(&Tree) -> Value| {
+        slot.tree().map_or_else(|| failure("the tree is still starting; try again"), answer)
     };
     match request {
-        Request::Tree => json!({ "snapshot": tree.inspect() }),
-        Request::Kill { .. } if !tree.chaos().allow_kill => failure(
+        Request::Tree => of_tree(&|tree| json!({ "snapshot": tree.inspect() })),
+        Request::Kill { path } => of_tree(&|tree| kill(tree, &path)),
+        Request::EndLogins { user_id, reason } => end_logins(UserId(user_id), &reason, slot).await,
+    }
+}
+
+fn kill(tree: &Tree, path: &str) -> Value {
+    if !tree.chaos().allow_kill {
+        return failure(
             "killing is not allowed; supervision.toml must say [chaos] allow_kill = true, and orinoco be started anew",
-        ),
-        Request::Kill { path } => match tree.kill(&path) {
-            Ok(()) => {
-                tracing::warn!(path, "killed by an operator");
-                json!({ "killed": path })
-            }
-            Err(error) => failure(error.to_string()),
-        },
+        );
+    }
+    match tree.kill(path) {
+        Ok(()) => {
+            tracing::warn!(path, "killed by an operator");
+            json!({ "killed": path })
+        }
+        Err(error) => failure(error.to_string()),
+    }
+}
+
+/// All daemons hear of it by the store's publication, this one too.
+async fn end_logins(user_id: UserId, reason: &str, slot: &TreeSlot) -> Value {
+    let Some(logins) = slot.logins() else { return failure("the daemon is still starting; try again") };
+    let Some(reason) = EndReason::parse(reason) else { return failure(format!("{reason:?} is no reason")) };
+    match timeout(END_LOGINS_MAX, logins.end_families_of(user_id, reason)).await {
+        Ok(Ok(count)) => {
+            tracing::info!(user = user_id.0, count, reason = reason.as_str(), "logins were ended by a command");
+            json!({ "ended": count })
+        }
+        Ok(Err(error)) => failure(error.to_string()),
+        Err(_) => failure("the login store does not answer; try again"),
     }
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `{"command":"tree"}` | `{"snapshot":{...}}`, as `orinoco_supervision::Snapshot` |
 //! | `{"command":"kill","path":"root/..."}` | `{"killed":"root/..."}`; only where supervision.toml says `[chaos] allow_kill = true` |
+//! | `{"command":"end_logins","userId":1,"reason":"disabled"}` | `{"ended":2}`; reasons are those of `EndReason` |
 //! | any other | `{"error":"..."}` |
 //!
 //! Invariants: a line has at most [`LINE_BYTES_MAX`] bytes, at most [`CONNECTIONS_MAX`] connections are served at a time (a further one is
@@ -13,6 +14,7 @@
 
 mod client;
 mod connection;
+mod logins;
 mod server;
 mod socket;
 
@@ -22,6 +24,7 @@ mod tests;
 use std::time::Duration;
 
 pub use client::{Client, ControlError};
+pub use logins::{EndLoginsError, LoginEnder};
 pub use server::{ControlServer, TreeSlot};
 
 /// Bytes of a request, its newline included.
@@ -31,3 +34,5 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONNECTIONS_MAX: usize = 8;
 /// How long a connection may say nothing, and how long an answer may take to be read.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// For the login store, within what a client waits for an answer.
+const END_LOGINS_MAX: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use orinoco_ports::{Running, Server, ServerError};
+use orinoco_ports::{LoginStore, Running, Server, ServerError};
 use orinoco_supervision::Tree;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
@@ -13,19 +13,35 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::socket::{self, SocketFile};
 use super::{CONNECTIONS_MAX, connection};
 
-/// The tree that is spoken of. The server is part of it and so is made before it: the tree is put in once it runs.
+/// What is spoken of: the tree, and the logins. The server is part of the tree and so is made before it: the tree is put in once it runs.
 #[derive(Clone, Default)]
-pub struct TreeSlot(Arc<OnceLock<Tree>>);
+pub struct TreeSlot(Arc<Slot>);
+
+#[derive(Default)]
+struct Slot {
+    tree: OnceLock<Tree>,
+    logins: OnceLock<Arc<dyn LoginStore>>,
+}
 
 impl TreeSlot {
     /// Says which tree runs; only the first one counts.
     pub fn fill(&self, tree: Tree) {
         // A second tree in one process would be a mistake, but no reason to end.
-        let _ = self.0.set(tree);
+        let _ = self.0.tree.set(tree);
+    }
+
+    /// Says whose logins commands may end; only the first one counts.
+    pub fn fill_logins(&self, logins: Arc<dyn LoginStore>) {
+        // As above.
+        let _ = self.0.logins.set(logins);
     }
 
     pub(crate) fn tree(&self) -> Option<&Tree> {
-        self.0.get()
+        self.0.tree.get()
+    }
+
+    pub(super) fn logins(&self) -> Option<&Arc<dyn LoginStore>> {
+        self.0.logins.get()
     }
 }
 

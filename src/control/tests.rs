@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use orinoco_ports::{Running, Server};
+use orinoco_domain::account::UserId;
+use orinoco_ports::conformance::{clock::ManualClock, login::memory::MemoryLoginStore};
+use orinoco_ports::{EndReason, LoginEvent, LoginStore, Running, Server};
 use orinoco_supervision::{Actor, Catalog, Context, Failure, Message, Plan, Tree};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -185,4 +188,31 @@ async fn a_client_that_says_nothing_is_let_go() {
     let _running = serve(&path, None).await;
     let mut stream = socket::connect(&path).await.unwrap();
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_command_ends_the_logins_of_an_account_and_its_daemon_hears_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let user = UserId(7);
+    let ender = LoginEnder::Daemon(path.clone());
+    ender.end_all(user, EndReason::Disabled).await.unwrap();
+
+    let logins = Arc::new(MemoryLoginStore::new(Arc::new(ManualClock::default()), 10));
+    let mut heard = logins.subscribe().await.unwrap();
+    let slot = TreeSlot::default();
+    slot.fill_logins(logins);
+    let _running = ControlServer::new(path, slot).start().await.unwrap();
+    ender.end_all(user, EndReason::Disabled).await.unwrap();
+    let ended = LoginEvent::LoginsEnded { user_id: user, family: None, reason: EndReason::Disabled };
+    assert_eq!(heard.next().await.unwrap(), ended);
+}
+
+#[tokio::test]
+async fn a_daemon_that_can_t_end_logins_yet_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let _running = serve(&path, None).await;
+    let error = LoginEnder::Daemon(path).end_all(UserId(7), EndReason::Disabled).await.unwrap_err();
+    assert_eq!(error.to_string(), "the daemon is still starting; try again");
 }

@@ -17,6 +17,7 @@ use crate::{
         AccessTokens, Auth, AuthOptions, KeyRing, LiveLogins, PasswordOptions, Passwords, RateLimits, Rotation, now_ms,
     },
     config::{Backend, Config, LimitsMode, Signup},
+    control::LoginEnder,
 };
 
 /// `/readyz` calls the accounts by this name.
@@ -49,14 +50,14 @@ pub(super) fn logins(config: &Config, data_dir: &data_dir::DataDir) -> anyhow::R
     })
 }
 
-/// The logins, for a command beside the daemon; none where they are the daemon's alone.
+/// How a command beside the daemon ends logins.
 ///
 /// # Errors
 /// The URL is none.
-pub fn shared_logins(config: &Config) -> anyhow::Result<Option<Arc<dyn LoginStore>>> {
+pub fn shared_logins(config: &Config) -> anyhow::Result<LoginEnder> {
     Ok(match config.redis_qr.backend {
-        Backend::Embedded => None,
-        Backend::Service => Some(Arc::new(RedisLoginStore::new(&redis_options(config))?)),
+        Backend::Embedded => LoginEnder::Daemon(config.control_socket()),
+        Backend::Service => LoginEnder::Store(Arc::new(RedisLoginStore::new(&redis_options(config))?)),
     })
 }
 

@@ -8,7 +8,7 @@ use orinoco_actors::{
 };
 use orinoco_supervision::{Catalog, Group};
 
-use crate::auth::{Auth, LiveLogins, now_ms};
+use crate::auth::Auth;
 
 /// The names of supervision.toml.
 mod names {
@@ -38,7 +38,8 @@ pub(super) fn enter(catalog: &mut Catalog, auth: &Arc<Auth>, health: &Health) ->
         keys: Arc::new(move || Arc::clone(&keys)),
         watchers_max: WATCHERS_MAX,
     });
-    let (notice, health) = (notice(Arc::clone(&auth.live)), health.clone());
+    let (auth, health) = (Arc::clone(auth), health.clone());
+    let notice: Arc<dyn Fn(LoginNotice) + Send + Sync> = Arc::new(move |notice| auth.hear(notice));
     catalog.actor(
         names::REGISTRY,
         || ChallengeRegistry,
@@ -53,14 +54,6 @@ pub(super) fn enter(catalog: &mut Catalog, auth: &Arc<Auth>, health: &Health) ->
         challenges: Challenges::new(registry.clone()),
         streams: SseStreams::new(streams, registry, SseLimits::default()),
     }
-}
-
-/// What the registry hears of logins. An end that was missed is made good by the expiry of its tokens.
-fn notice(live: Arc<LiveLogins>) -> Arc<dyn Fn(LoginNotice) + Send + Sync> {
-    Arc::new(move |notice| match notice {
-        LoginNotice::Ended { user_id, family, .. } => live.note(user_id, family, now_ms()),
-        LoginNotice::MayHaveMissed => tracing::debug!("ends of logins may have been missed"),
-    })
 }
 
 /// Enters their names, without anything to start: for `orinoco check`.

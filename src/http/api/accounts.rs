@@ -3,7 +3,7 @@
 use http::StatusCode;
 use orinoco_domain::{
     DeviceId,
-    account::{Account, Email},
+    account::{Account, Email, UserId},
     refresh::{Family, FamilyId},
 };
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::{json as answer, no_content, request::Request, time};
 use crate::{
-    auth::{Password, Signup, TokenPair},
+    auth::{Password, ReuseNotice, Signup, TokenPair},
     http::{body::wrong, problem::Problem},
 };
 
@@ -82,7 +82,10 @@ pub(super) async fn log_out_all(request: &Request) -> Result<Response, Problem> 
 
 pub(super) async fn me(request: &Request) -> Result<Response, Problem> {
     request.no_query()?;
-    Ok(answer(StatusCode::OK, &shown(&request.signed_in().await?.account)))
+    let account = request.signed_in().await?.account;
+    let mut body = shown(&account);
+    body["notices"] = shown_notices(request, account.id);
+    Ok(answer(StatusCode::OK, &body))
 }
 
 pub(super) async fn sessions(request: &Request) -> Result<Response, Problem> {
@@ -91,7 +94,7 @@ pub(super) async fn sessions(request: &Request) -> Result<Response, Problem> {
     let page = request.auth().sessions(&signed_in.account, query.text("after"), limit).await?;
     let sessions: Vec<Value> =
         page.families.iter().map(|family| shown_session(family, signed_in.claims.session)).collect();
-    let mut body = json!({ "sessions": sessions });
+    let mut body = json!({ "sessions": sessions, "notices": shown_notices(request, signed_in.account.id) });
     if let Some(next) = page.next {
         body["next"] = next.into();
     }
@@ -141,6 +144,12 @@ fn shown_session(family: &Family, own: FamilyId) -> Value {
         "expiresAt": time(family.expires_at_ms),
         "current": family.id == own,
     })
+}
+
+fn shown_notices(request: &Request, user_id: UserId) -> Value {
+    let notices = request.auth().notices(user_id);
+    let shown = |notice: &ReuseNotice| json!({ "type": "refreshTokenReuse", "session": notice.session, "at": time(notice.at_ms) });
+    notices.iter().map(shown).collect()
 }
 
 pub(super) fn email(text: &str) -> Result<Email, Problem> {

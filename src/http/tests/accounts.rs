@@ -1,9 +1,18 @@
 //! Accounts, logins and administration.
 
-use orinoco_domain::account::Role;
+use orinoco_actors::LoginNotice;
+use orinoco_domain::{account::Role, refresh::FamilyId};
+use orinoco_ports::Accounts;
 use serde_json::json;
 
-use super::login::{Api, PASSWORD, Tokens};
+use super::{
+    login::{Api, PASSWORD, Tokens},
+    world::eventually,
+};
+use crate::{
+    auth::{Login, now_ms},
+    http::{Access, Denied},
+};
 
 const ADA: &str = "ada@example.org";
 
@@ -80,6 +89,90 @@ async fn a_refresh_token_rotates_and_its_reuse_ends_the_login() {
     assert_eq!(api.with_token("GET", "/api/v1/me", &second.access, None).await.status, 401);
     assert!(api.world.login.audited().await.contains(&"authn_token_reuse"));
     assert_eq!(refresh("nonsense").await.status, 401);
+}
+
+#[tokio::test]
+async fn other_logins_are_told_of_a_refresh_token_that_came_again() {
+    let api = Api::open().await;
+    api.world.login.account(ADA, &[Role::User]).await;
+    let (first, other) = (api.log_in(ADA).await, api.log_in(ADA).await);
+    let ended = api.world.login.auth.claims(Some(&first.access)).unwrap().session;
+    let refresh = async |token: &str| api.post("/api/v1/auth/refresh", &json!({ "refreshToken": token })).await;
+    Tokens::of(&refresh(&first.refresh).await);
+    let notices = async |path: &str| api.with_token("GET", path, &other.access, None).await.json()["notices"].clone();
+    assert_eq!(notices("/api/v1/me").await, json!([]));
+    api.world.login.clock.advance(10_001);
+    assert_eq!(refresh(&first.refresh).await.status, 401);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while notices("/api/v1/me").await == json!([]) {
+        assert!(tokio::time::Instant::now() < deadline, "no notice came");
+    }
+    for path in ["/api/v1/me", "/api/v1/sessions"] {
+        let notices = notices(path).await;
+        assert_eq!(notices.as_array().unwrap().len(), 1, "{notices}");
+        assert_eq!((&notices[0]["type"], &notices[0]["session"]), (&json!("refreshTokenReuse"), &json!(ended)));
+        assert!(notices[0]["at"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_heard_nothing_reads_in_the_audit_log_what_to_tell() {
+    let api = Api::open().await;
+    let ada = api.world.login.account(ADA, &[Role::User]).await;
+    let first = api.log_in(ADA).await;
+    let ended = api.world.login.auth.claims(Some(&first.access)).unwrap().session;
+    let event = orinoco_domain::audit::AuditEvent::TokenReuse;
+    let detail = format!("a refresh token that had been replaced came again; ended login {ended}");
+    api.world.login.auth.audit().write(event, Some(ada.id), None, &detail).await;
+    api.world.login.auth.hear(LoginNotice::MayHaveMissed);
+    let auth = &api.world.login.auth;
+    eventually("the notice is read", || !auth.notices(ada.id).is_empty()).await;
+    assert_eq!(auth.notices(ada.id)[0].session, ended);
+}
+
+#[tokio::test]
+async fn sockets_of_logins_that_ended_unheard_are_told_once_the_stores_answer() {
+    let api = Api::open().await;
+    let auth = &api.world.login.auth;
+    let ada = api.world.login.account(ADA, &[Role::User]).await;
+    let eve = api.world.login.account("eve@example.org", &[Role::User]).await;
+    let claims = async |email: &str| auth.claims(Some(&api.log_in(email).await.access)).unwrap();
+    let watch = |login| auth.live.watch(login, now_ms());
+    // Of a login that the store does not have; of an account that was disabled beside the daemon; of one that lives.
+    let gone = Login { user_id: ada.id, session: FamilyId::from_bytes([9; 16]) };
+    let mut gone = watch(gone);
+    let mut disabled = watch(claims("eve@example.org").await.login());
+    let mut live = watch(claims(ADA).await.login());
+    Accounts::set_enabled(&*api.world.login.accounts, eve.id, false).await.unwrap();
+    api.world.login.accounts.set_away(true);
+    auth.hear(LoginNotice::MayHaveMissed);
+    gone.ended().await;
+    assert!(futures_util::poll!(std::pin::pin!(disabled.ended())).is_pending());
+    api.world.login.accounts.set_away(false);
+    disabled.ended().await;
+    assert!(futures_util::poll!(std::pin::pin!(live.ended())).is_pending());
+}
+
+#[tokio::test]
+async fn after_the_end_of_all_logins_a_token_of_the_same_second_opens_nothing_and_a_new_login_does() {
+    let api = Api::open().await;
+    api.world.login.account("root@example.org", &[Role::Admin]).await;
+    let auth = &api.world.login.auth;
+    let (one, other) = (api.log_in("root@example.org").await, api.log_in("root@example.org").await);
+    let access = crate::auth::TokenAccess::new(std::sync::Arc::clone(auth), false);
+    access.viewer(Some(&one.access)).await.unwrap();
+    assert_eq!(api.with_token("POST", "/api/v1/auth/logout-all", &other.access, None).await.status, 204);
+    let new = api.log_in("root@example.org").await;
+    for ended in [&one, &other] {
+        assert_eq!(access.viewer(Some(&ended.access)).await, Err(Denied::TokenInvalid));
+    }
+    let viewer = access.viewer(Some(&new.access)).await.unwrap();
+    let mut watch = access.watch(viewer.credential.unwrap()).unwrap();
+    assert!(futures_util::poll!(std::pin::pin!(watch.ended())).is_pending());
+    // It was proved, so that it goes on while the stores are away; what is still in doubt does not.
+    api.world.login.logins.set_away(true);
+    access.viewer(Some(&new.access)).await.unwrap();
+    assert_eq!(access.viewer(Some(&one.access)).await, Err(Denied::TokenInvalid));
 }
 
 #[tokio::test]
@@ -173,6 +266,15 @@ async fn a_device_with_a_secret_is_bound_with_it_alone() {
     assert_eq!(revoked.status, 204);
     let devices = api.with_token("GET", "/api/v1/admin/devices", &admin.access, None).await.json();
     assert_eq!(devices["devices"][0]["revoked"], true);
+
+    // A revoked secret binds nobody, and neither does none; a device that never had one is free.
+    let other = |device: &str, secret: &serde_json::Value| json!({ "email": "eve@example.org", "password": PASSWORD, "orinId": device, "deviceSecret": secret });
+    api.with_token("POST", "/api/v1/admin/devices/d2/secret", &admin.access, None).await;
+    api.with_token("DELETE", "/api/v1/admin/devices/d2/secret", &admin.access, None).await;
+    for presented in [&secret, &json!(null)] {
+        assert_eq!(api.post("/api/v1/auth/signup", &other("d2", presented)).await.status, 403);
+    }
+    assert_eq!(api.post("/api/v1/auth/signup", &other("d3", &json!(null))).await.status, 201);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orinoco_actors::{
     Challenge, ChallengeDeps, ChallengeRegistry, ChallengeRegistryArguments, ChallengeRegistryMessage, Challenges,
-    Health, LoginNotice, SseLimits, SseSession, SseStreams,
+    Health, SseLimits, SseSession, SseStreams,
 };
 use orinoco_domain::account::{Account, Email, Role};
 use orinoco_ports::{
@@ -74,22 +74,18 @@ impl LoginWorld {
             keys: Arc::new(move || Arc::clone(&derivation)),
             watchers_max: 8,
         });
-        let (live, health) = (Arc::clone(&auth.live), health.clone());
+        let (hearing, health) = (Arc::clone(&auth), health.clone());
         health.expect(ChallengeRegistry::COMPONENT);
         catalog.actor(
             "ChallengeRegistry",
             || ChallengeRegistry,
             move |_| {
-                let live = Arc::clone(&live);
+                let auth = Arc::clone(&hearing);
                 ChallengeRegistryArguments {
                     deps: Arc::clone(&deps),
                     challenges: challenges.clone(),
                     health: health.clone(),
-                    notice: Arc::new(move |notice| {
-                        if let LoginNotice::Ended { user_id, family, .. } = notice {
-                            live.note(user_id, family, now_ms());
-                        }
-                    }),
+                    notice: Arc::new(move |notice| auth.hear(notice)),
                 }
             },
         );
