@@ -16,6 +16,7 @@ mod crash;
 mod dead_letters;
 mod kafka_clients;
 mod login;
+mod oauth;
 mod outages;
 mod replay;
 mod rest;
