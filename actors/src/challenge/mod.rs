@@ -356,12 +356,20 @@ impl ChallengeState {
             Err(ChallengeError::Unavailable { reason }) => {
                 self.load().await?;
                 match &self.held {
-                    Some(held) if *held.record == next => Ok(true),
+                    Some(held) if *held.record == next => self.is_own(began).await,
                     _ => Err(ChallengeError::Unavailable { reason }),
                 }
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a record that is what was to be written was written from here. Two daemons that exchange within the same millisecond write
+    /// equal records; the login that began beside it is one's alone. What else is equal was asked for by the same creator or phone, with
+    /// the same outcome.
+    async fn is_own(&self, began: Option<&Family>) -> Result<bool, ChallengeError> {
+        let Some(family) = began else { return Ok(true) };
+        Ok(in_time(self.deps.store.load_family(&family.id)).await?.record.is_some())
     }
 
     fn hold(&mut self, record: Record, now_ms: i64, as_of: std::time::Instant) {

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::ChallengeError;
 use orinoco_domain::challenge::Status;
+use orinoco_ports::LoginStore;
 
 use super::{
-    browser::{ADA, Browser, EventSource},
+    browser::{ADA, Browser, EventSource, new_login},
     remote::Server,
-    world::{Daemon, until},
+    world::{Daemon, keys, until},
 };
 
 fn is_unavailable<T>(answer: &Result<T, ChallengeError>) -> bool {
@@ -124,4 +125,17 @@ async fn an_exchange_whose_answer_was_lost_is_not_done_twice() {
         }
         assert_eq!(browser.status(&daemon).await, Ok(Status::Exchanged));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_was_lost_is_not_taken_for_another_daemon_s_of_the_same_moment() {
+    let server = Server::start();
+    let daemon = Arc::new(Daemon::start(&server).await);
+    let (browser, otc) = Browser::approved(&daemon).await;
+    let now_ms = server.store().now_ms().await.unwrap();
+    let (rival, _) = new_login(ADA).begin(keys().current(), now_ms);
+    daemon.remote.be_forestalled(rival.clone());
+    let lost = browser.exchange(&daemon, &otc).await;
+    assert_eq!(lost.map(|began| began.family.id), Err(ChallengeError::Conflict(Status::Exchanged)));
+    assert_eq!(server.families(ADA).await, [rival]);
 }

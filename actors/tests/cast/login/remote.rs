@@ -1,7 +1,10 @@
 //! A login store that takes its time, as one behind a network does; whose clock passes with the runtime's paused time; and that one
 //! daemon alone may lose sight of.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use orinoco_domain::{
@@ -53,11 +56,17 @@ impl Server {
 pub(crate) struct Remote {
     server: Arc<Server>,
     is_cut: watch::Sender<bool>,
+    rival: Mutex<Option<Family>>,
 }
 
 impl Remote {
     pub(crate) fn new(server: &Arc<Server>) -> Arc<Self> {
-        Arc::new(Self { server: Arc::clone(server), is_cut: watch::Sender::new(false) })
+        Arc::new(Self { server: Arc::clone(server), is_cut: watch::Sender::new(false), rival: Mutex::default() })
+    }
+
+    /// The next exchange is lost on its way, and another daemon's, of the same moment, is done, which began this login.
+    pub(crate) fn be_forestalled(&self, rival: Family) {
+        *self.rival.lock().unwrap() = Some(rival);
     }
 
     /// From now on no request arrives, and none that is under way is answered; or they do again.
@@ -102,6 +111,11 @@ impl LoginStore for Remote {
         next: &Challenge,
         began: Option<&Family>,
     ) -> Result<Swap<Challenge>, LoginStoreError> {
+        let rival = self.rival.lock().unwrap().take_if(|_| began.is_some());
+        if let Some(rival) = rival {
+            assert_eq!(self.server.store().swap_challenge(next, Some(&rival)).await?, Swap::Swapped);
+            return Err(away());
+        }
         self.reach(async { self.server.store().swap_challenge(next, began).await }).await
     }
 
