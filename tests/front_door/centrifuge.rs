@@ -30,7 +30,8 @@ with_both_clients! {
     publications_of_a_device_come_in_order_each_once
     the_channel_of_all_is_filtered_by_the_server
     history_presence_and_errors_are_as_documented
-    nothing_is_lost_or_repeated_while_the_daemon_is_killed
+    nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
+    nothing_is_lost_or_repeated_while_a_daemon_with_services_is_killed
     a_client_stays_by_renewing_its_token_and_sees_only_its_own
     a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
 }
@@ -130,8 +131,17 @@ async fn history_presence_and_errors_are_as_documented(library: Library) {
     assert_eq!(client.event("unsubscribed").await["code"], 102);
 }
 
-async fn nothing_is_lost_or_repeated_while_the_daemon_is_killed(library: Library) {
-    let world = World::start(Mode::Embedded, Setup::default()).await;
+async fn nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed(library: Library) {
+    stay_over_kills(library, Mode::Embedded, KILLS).await;
+}
+
+/// Fewer, because a killed owner's leases have to expire each time.
+async fn nothing_is_lost_or_repeated_while_a_daemon_with_services_is_killed(library: Library) {
+    stay_over_kills(library, Mode::Services, 3).await;
+}
+
+async fn stay_over_kills(library: Library, mode: Mode, kills: u64) {
+    let world = World::start(mode, Setup::default()).await;
     let name = unique_name("d");
     world.device().await.move_to(&name, 0.0, 0.0).await;
     until("a value", async || crate::support::latest(&world, &name).await).await;
@@ -146,7 +156,7 @@ async fn nothing_is_lost_or_repeated_while_the_daemon_is_killed(library: Library
             next += 1;
         }
     };
-    for round in 0..KILLS {
+    for round in 0..kills {
         publish().await;
         // Some of it is on its way to the client.
         world.daemon.kill().unwrap();

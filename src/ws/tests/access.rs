@@ -91,17 +91,17 @@ async fn a_token_in_pieces_is_read() {
 }
 
 /// Lets in whoever comes, for a while, by one login.
-struct ForAWhile {
-    live: Arc<LiveLogins>,
+pub(super) struct ForAWhile {
+    pub(super) live: Arc<LiveLogins>,
     expires_in_ms: i64,
 }
 
-fn login() -> Login {
+pub(super) fn login() -> Login {
     Login { user_id: UserId(1), session: FamilyId::from_bytes([1; 16]) }
 }
 
 impl ForAWhile {
-    fn new(expires_in_ms: i64) -> Self {
+    pub(super) fn new(expires_in_ms: i64) -> Self {
         Self { live: LiveLogins::new(300_000), expires_in_ms }
     }
 }

@@ -1,13 +1,19 @@
 //! The Centrifuge protocol, command by command.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::client::{Client, Port};
-use crate::http::tests::world::{OneAccount, PUBLIC, eventually};
+use super::{
+    access::{ForAWhile, login},
+    client::{Client, Port},
+};
+use crate::{
+    auth::now_ms,
+    http::tests::world::{OneAccount, PUBLIC, eventually},
+};
 
 const PATH: &str = "/connection/websocket";
 
@@ -379,4 +385,28 @@ async fn a_killed_session_closes_its_socket_with_3004_and_is_present_no_more() {
     let mut again = Centrifuge::connect(&port, "").await;
     let stats = again.call("presence_stats", json!({"channel": "device:d1"})).await;
     assert_eq!(stats["presence_stats"]["num_clients"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_renewed_closes_with_3005_soon_after_it_expired() {
+    let port = Port::open(ForAWhile::new(3_000)).await;
+    let mut client = Centrifuge::connect(&port, "t").await;
+    let began = tokio::time::Instant::now();
+    let closed = client.client.closed().await;
+    assert_eq!(closed, (3005, "connection expired".to_owned()));
+    // By two clocks, one of which runs on.
+    assert!(began.elapsed() >= Duration::from_secs(15) && began.elapsed() < Duration::from_secs(25));
+}
+
+#[tokio::test]
+async fn a_refresh_tells_how_long_the_new_token_lasts_and_a_login_that_ends_closes_with_3503() {
+    let access = ForAWhile::new(300_000);
+    let live = Arc::clone(&access.live);
+    let port = Port::open(access).await;
+    let mut client = Centrifuge::connect(&port, "t").await;
+    let refreshed = client.call("refresh", json!({"token": "t"})).await["refresh"].clone();
+    assert_eq!(refreshed["expires"], true);
+    assert!((290..=300).contains(&refreshed["ttl"].as_u64().unwrap()), "{refreshed}");
+    live.note(login().user_id, None, now_ms() + 2_000);
+    assert_eq!(client.client.closed().await, (3503, "force disconnect".to_owned()));
 }
