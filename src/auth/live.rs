@@ -114,11 +114,10 @@ impl LiveLogins {
     /// The logins that sockets hang on.
     pub(super) fn watched(&self) -> HashSet<Login> {
         let state = self.state();
-        let of_user = |(user_id, watchers): (&UserId, &Vec<(u64, FamilyId, oneshot::Sender<()>)>)| {
-            let user_id = *user_id;
-            watchers.iter().map(move |(_, session, _)| Login { user_id, session: *session }).collect::<Vec<_>>()
-        };
-        state.watchers.iter().flat_map(of_user).collect()
+        let sessions = state.watchers.iter().flat_map(|(user_id, watchers)| {
+            watchers.iter().map(|(_, session, _)| Login { user_id: *user_id, session: *session })
+        });
+        sessions.collect()
     }
 
     /// Notes an end.
