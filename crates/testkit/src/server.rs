@@ -36,6 +36,11 @@ pub struct Server<A: Address> {
     stop_signal: Signal,
 }
 
+/// What PostgreSQL says while processes of a server that was killed are still about to notice that.
+const LEFTOVER: &str = "pre-existing shared memory block";
+const LEFTOVER_TRIES_MAX: usize = 20;
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(200);
+
 impl<A: Address> Server<A> {
     /// Starts a prepared server and waits until it answers.
     pub(crate) async fn launch(
@@ -106,8 +111,17 @@ impl<A: Address> Server<A> {
         if self.process.pid().is_ok() {
             self.stop().await?;
         }
-        self.process.start()?;
-        self.wait_until_ready().await
+        for _ in 0..LEFTOVER_TRIES_MAX {
+            self.process.start()?;
+            match self.wait_until_ready().await {
+                Err(_) if self.process.launch().log_tail().contains(LEFTOVER) => {
+                    self.process.kill()?;
+                    tokio::time::sleep(LEFTOVER_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        bail!("{} is held by processes of its last start", self.process.launch().program.display())
     }
 
     /// SIGSTOP: connections stay open, nothing is answered.
