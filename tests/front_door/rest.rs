@@ -28,7 +28,10 @@ async fn history_is_paged_newest_last(mode: Mode) {
     let world = World::shared(mode).await;
     let name = unique_name("d");
     let device = world.device().await;
-    for value in 0..5 {
+    device.move_to(&name, 0.0, 0.0).await;
+    // From here on each message yields a frame, however the axes are fetched.
+    until("a value", async || crate::support::latest(world, &name).await).await;
+    for value in 1..5 {
         device.move_to(&name, f64::from(value), f64::from(value)).await;
     }
     let path = format!("/api/v1/devices/{name}/coordinates");

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use orinoco_testkit::unique_name;
 use serde_json::json;
 
 use super::world;
-use crate::support::{Mode, Tokens};
+use crate::support::{Mode, Said, Socket, Tokens};
 
 for_both_modes! {
     a_refresh_token_rotates_and_its_reuse_ends_the_login
     a_logout_ends_one_login_or_all
     an_administrator_disables_an_account
+    a_device_with_credentials_is_bound_with_its_secret_only
     what_is_wrong_with_an_account_is_told_alike
 }
 
@@ -63,8 +65,10 @@ async fn an_administrator_disables_an_account(mode: Mode) {
     let email = |user: &serde_json::Value| user["email"] == person.email.as_str();
     assert!(users["users"].as_array().unwrap().iter().any(email), "{users}");
     assert!(!users.to_string().contains("scrypt"), "no hash leaves the daemon");
+    let mut socket = Socket::open_as(world.daemon.ws_address(), "", &person.tokens.access).await.unwrap();
     let disabled = world.command(&["user", "disable", "--email", &person.email]);
     assert!(disabled.status.success(), "{}", String::from_utf8_lossy(&disabled.stderr));
+    assert_eq!(socket.next().await, Said::Closed(Some(3503)), "its sockets are closed at once");
     world.refresh(&person.tokens.refresh).await.assert_problem(401);
     let body = json!({"email": person.email, "password": person.password});
     world.call("POST", "auth/login", "", Some(body)).await.assert_problem(401);
@@ -73,6 +77,24 @@ async fn an_administrator_disables_an_account(mode: Mode) {
     for place in ["admin/devices", "admin/connections", "admin/actors"] {
         assert_eq!(world.call("GET", place, &administrator.tokens.access, None).await.status, 200, "{place}");
     }
+}
+
+async fn a_device_with_credentials_is_bound_with_its_secret_only(mode: Mode) {
+    let world = world(mode).await;
+    let device = unique_name("d");
+    let added = world.json(&["device", "add", &device, "--json"]);
+    let secret = added[0]["secret"].as_str().unwrap();
+    let sign_up = async |device_secret: serde_json::Value| {
+        let email = format!("{}@example.org", unique_name("person"));
+        let mut body = json!({"email": email, "password": "a good password", "orinId": device});
+        if !device_secret.is_null() {
+            body["deviceSecret"] = device_secret;
+        }
+        world.call("POST", "auth/signup", "", Some(body)).await
+    };
+    sign_up(json!(null)).await.assert_problem(403);
+    sign_up(json!("not this one")).await.assert_problem(403);
+    assert_eq!(sign_up(json!(secret)).await.status, 201);
 }
 
 async fn what_is_wrong_with_an_account_is_told_alike(mode: Mode) {
