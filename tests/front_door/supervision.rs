@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use orinoco_testkit::unique_name;
 use serde_json::Value;
 
-use crate::support::{Load, LoadPlan, Mode, Repeats, Said, Setup, World, campaign, turn, until};
+use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, World, campaign, turn, until};
 
 const TREE: &str = include_str!("../../supervision.toml");
 
@@ -72,27 +72,39 @@ async fn a_changed_strategy_gives_another_outcome() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_whose_session_is_killed_is_closed_with_1012_and_resumes() {
+    let _turn = turn().await;
     let (world, _folder) = world(|text| text).await;
-    let name = unique_name("d");
-    let device = world.device().await;
-    device.move_to(&name, 1.0, 2.0).await;
+    let load = Load::start(&world, LoadPlan { connections: 1, devices: 1, messages_per_second: 200 }).await;
+    let name = load.devices()[0].clone();
     let mut socket = world.watch(&format!("?device={name}")).await;
-    let mut frame = socket.frame().await;
+    let mut last = socket.frame().await;
     let mut session = 0;
-    for round in 0..5 {
+    for _ in 0..campaign("KILLS", KILLS) {
         // Sessions are numbered one after the other.
         until("the session", async || {
             session += 1;
             world.command(&["tree", "--kill", &format!("root/ws_sessions/{session}")]).status.success().then_some(())
         })
         .await;
-        assert_eq!(socket.next().await, Said::Closed(Some(1012)));
-        device.publish(&format!("devices/{name}/coordX"), round.to_string()).await;
-        socket = world.watch(&format!("?device={name}&offset={}&epoch={}", frame.offset, frame.epoch)).await;
+        loop {
+            match socket.next().await {
+                Said::Text(text) => {
+                    let frame = Frame::parse(&text);
+                    assert_eq!(frame.offset, last.offset + 1);
+                    last = frame;
+                }
+                Said::Closed(code) => {
+                    assert_eq!(code, Some(1012));
+                    break;
+                }
+            }
+        }
+        socket = world.watch(&format!("?device={name}&offset={}&epoch={}", last.offset, last.epoch)).await;
         let next = socket.frame().await;
-        assert_eq!((next.x, next.offset), (f64::from(round), frame.offset + 1));
-        frame = next;
+        assert_eq!(next.offset, last.offset + 1);
+        last = next;
     }
+    load.stop().await.assert_all_came_out(&world, Repeats::Never).await;
 }
 
 /// So often each type of worker is killed; 100 times in a campaign.
