@@ -31,6 +31,7 @@ mod lease_keeper;
 mod listener;
 mod mqtt_ingest;
 mod redis_writer;
+mod socket_writer;
 mod sse_session;
 mod stream_hub;
 mod wire;

@@ -21,11 +21,12 @@ use std::{
 
 use bytes::Bytes;
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     Close, HubEvent, StreamHubMessage, StreamPage, View, WsLimits,
+    socket_writer::{Gone, SocketWriter, Waiting},
     stream_hub::HubBatch,
     ws_session::feed::{Feed, Stage},
 };
@@ -38,14 +39,11 @@ pub use protocol::{
     Command, CommandError, HistoryRequest, Request, StreamPosition, SubscribeRequest, error_reply, parse_commands,
 };
 
-/// Messages of one write.
-const WRITE_MESSAGES_MAX: usize = 64;
 /// A request to a hub that was lost (the hub was killed) is made again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A subscribe command that no hub has answered gets an error; clients wait for 5 s.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(4);
-const TELL_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// What the connect command is told.
 const VERSION: &str = concat!("orinoco ", env!("CARGO_PKG_VERSION"));
 
@@ -72,6 +70,15 @@ pub enum CentrifugeSessionMessage {
     Ping,
     /// The client is gone, or must go.
     Gone(Close),
+}
+
+impl CentrifugeSessionMessage {
+    fn of_socket(flushed: Result<(), Gone>) -> Self {
+        match flushed {
+            Ok(()) => Self::Writable,
+            Err(Gone) => Self::Gone(Close::NORMAL),
+        }
+    }
 }
 
 impl Message for CentrifugeSessionMessage {
@@ -130,7 +137,7 @@ pub struct CentrifugeSessionState {
     session: u64,
     client: Arc<str>,
     user: Arc<str>,
-    socket: Arc<dyn ClientSocket>,
+    writer: SocketWriter,
     view: View,
     hubs: Group<StreamHubMessage>,
     partitions: u32,
@@ -144,10 +151,6 @@ pub struct CentrifugeSessionState {
     commands: VecDeque<Command>,
     handled: Option<oneshot::Sender<()>>,
     outbox: Outbox,
-    /// The client takes nothing since then.
-    blocked_since: Option<Instant>,
-    /// A helper waits for the socket.
-    waiting: bool,
     /// Some hub may owe something.
     is_unsettled: bool,
     /// An `Ask` is on its way.
@@ -175,7 +178,7 @@ impl Actor for CentrifugeSession {
             session: arguments.session,
             client: connected.client.as_str().into(),
             user: connected.user.as_str().into(),
-            socket: arguments.socket,
+            writer: SocketWriter::new(arguments.socket),
             view: arguments.view,
             hubs: arguments.hubs,
             partitions: arguments.partitions,
@@ -188,8 +191,6 @@ impl Actor for CentrifugeSession {
             commands: VecDeque::new(),
             handled: None,
             outbox: Outbox::new(arguments.limits.queue_bytes_max),
-            blocked_since: None,
-            waiting: false,
             is_unsettled: false,
             asking: false,
             due: false,
@@ -214,7 +215,7 @@ impl Actor for CentrifugeSession {
                 state.handled = Some(handled);
             }
             CentrifugeSessionMessage::Refreshed { id, view, ttl_s } => state.refreshed(id, view, ttl_s),
-            CentrifugeSessionMessage::Writable => state.waiting = false,
+            CentrifugeSessionMessage::Writable => state.writer.writable(),
             CentrifugeSessionMessage::Ask => state.ask_again(),
             CentrifugeSessionMessage::GoOn => {}
             CentrifugeSessionMessage::Due => state.send_due(context),
@@ -324,7 +325,7 @@ impl CentrifugeSessionState {
         if conflated > 0 {
             metrics::counter!("orinoco_frames_conflated_total").increment(conflated);
         }
-        let is_stalled = self.blocked_since.is_some_and(|since| since.elapsed() > self.limits.stall_max);
+        let is_stalled = self.writer.is_stalled(self.limits.stall_max);
         match bounded {
             Ok(ended) if !is_stalled => ended.into_iter().for_each(|subscription| self.end(subscription)),
             Ok(_) | Err(TooSlow) => self.close(Close::SLOW, context),
@@ -432,38 +433,10 @@ impl CentrifugeSessionState {
     }
 
     fn write(&mut self, context: &Context<CentrifugeSessionMessage>) {
-        while self.done.is_some() && !self.waiting && !self.outbox.is_empty() {
-            match self.socket.try_write(&self.outbox.next(WRITE_MESSAGES_MAX)) {
-                Ok(0) => self.wait(context),
-                Ok(taken) => {
-                    self.outbox.taken(taken);
-                    self.blocked_since = None;
-                }
-                Err(_gone) => self.close(Close::NORMAL, context),
-            }
+        if self.done.is_some()
+            && self.writer.write(&mut self.outbox, context, CentrifugeSessionMessage::of_socket).is_err()
+        {
+            self.close(Close::NORMAL, context);
         }
-        if self.done.is_some() && !self.waiting && self.socket.has_rest() {
-            self.wait(context);
-        }
-    }
-
-    fn wait(&mut self, context: &Context<CentrifugeSessionMessage>) {
-        self.waiting = true;
-        self.blocked_since.get_or_insert_with(Instant::now);
-        let (socket, own) = (Arc::clone(&self.socket), context.address());
-        context.spawn(async move {
-            let flushed = socket.flushed().await;
-            loop {
-                let message = match &flushed {
-                    Ok(()) => CentrifugeSessionMessage::Writable,
-                    Err(_gone) => CentrifugeSessionMessage::Gone(Close::NORMAL),
-                };
-                // The mailbox rejects what is too much; this message must get there.
-                match own.send(message).await {
-                    Err(SendError::Full(_)) => tokio::time::sleep(TELL_AGAIN_AFTER).await,
-                    Ok(()) | Err(SendError::Down(_)) => return,
-                }
-            }
-        });
     }
 }

@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use orinoco_domain::DeviceId;
 
-use crate::stream_hub::{ChannelKind, HubBatch};
+use crate::{
+    socket_writer::Waiting,
+    stream_hub::{ChannelKind, HubBatch},
+};
 
 /// The queue is full of distinct devices' newest frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,30 @@ struct Queued {
     bytes: Bytes,
     batch: Arc<HubBatch>,
     frames: Range<usize>,
+}
+
+impl Waiting for Outbox {
+    fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.first.is_empty() && self.live.is_empty()
+    }
+
+    fn next(&self, messages_max: usize) -> Vec<Bytes> {
+        let live = self.live.iter().map(|queued| &queued.bytes);
+        self.control.iter().chain(&self.first).chain(live).take(messages_max).cloned().collect()
+    }
+
+    fn taken(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.control.pop_front().is_some() {
+                continue;
+            }
+            if let Some(message) = self.first.pop_front() {
+                self.first_bytes -= message.len();
+            } else if let Some(queued) = self.live.pop_front() {
+                self.live_bytes -= queued.bytes.len();
+            }
+        }
+    }
 }
 
 impl Outbox {
@@ -98,10 +125,6 @@ impl Outbox {
         self.live_bytes = self.live.iter().map(|queued| queued.bytes.len()).sum();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.first.is_empty() && self.live.is_empty()
-    }
-
     /// Whether further commands have to wait.
     pub(super) fn is_full_of_replies(&self) -> bool {
         self.first_bytes > REPLIES_BYTES_MAX
@@ -110,26 +133,6 @@ impl Outbox {
     /// Frames left out so far.
     pub(super) fn take_conflated(&mut self) -> u64 {
         std::mem::take(&mut self.conflated)
-    }
-
-    /// The next messages to write, at most `messages_max`.
-    pub(super) fn next(&self, messages_max: usize) -> Vec<Bytes> {
-        let live = self.live.iter().map(|queued| &queued.bytes);
-        self.control.iter().chain(&self.first).chain(live).take(messages_max).cloned().collect()
-    }
-
-    /// So many of [`Outbox::next`] were taken.
-    pub(super) fn taken(&mut self, count: usize) {
-        for _ in 0..count {
-            if self.control.pop_front().is_some() {
-                continue;
-            }
-            if let Some(message) = self.first.pop_front() {
-                self.first_bytes -= message.len();
-            } else if let Some(queued) = self.live.pop_front() {
-                self.live_bytes -= queued.bytes.len();
-            }
-        }
     }
 
     fn push(&mut self, queued: Queued) {

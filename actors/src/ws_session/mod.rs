@@ -13,21 +13,23 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use orinoco_domain::Frame;
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
-use tokio::{sync::oneshot, time::Instant};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use tokio::sync::oneshot;
 
-use crate::{Close, HubWatcher, HubWatcherId, StreamHubMessage, StreamPage, View, stream_hub::HubBatch, wire};
+use crate::{
+    Close, HubWatcher, HubWatcherId, StreamHubMessage, StreamPage, View,
+    socket_writer::{Gone, SocketWriter, Waiting},
+    stream_hub::HubBatch,
+    wire,
+};
 use feed::{Feed, Stage};
 use outbox::{Outbox, TooSlow};
 
-/// Messages of one write.
-const WRITE_MESSAGES_MAX: usize = 64;
 /// Frames of a page of history.
 const HISTORY_PAGE_MAX: usize = 128;
 /// A request to a hub that was lost (the hub was killed) is made again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
-const TELL_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// All that can happen to a [`WsSession`].
 #[derive(Debug)]
@@ -52,6 +54,15 @@ pub enum WsSessionMessage {
     Ping,
     /// The client is gone, or must go.
     Gone(Close),
+}
+
+impl WsSessionMessage {
+    fn of_socket(flushed: Result<(), Gone>) -> Self {
+        match flushed {
+            Ok(()) => Self::Writable,
+            Err(Gone) => Self::Gone(Close::NORMAL),
+        }
+    }
 }
 
 impl Message for WsSessionMessage {
@@ -106,7 +117,7 @@ pub struct WsSessionArguments {
 
 pub struct WsSessionState {
     session: u64,
-    socket: Arc<dyn ClientSocket>,
+    writer: SocketWriter,
     view: View,
     resume: Option<Resume>,
     store: Arc<dyn CoordinateStore>,
@@ -114,10 +125,6 @@ pub struct WsSessionState {
     done: Option<oneshot::Sender<Close>>,
     feeds: Vec<Feed>,
     outbox: Outbox,
-    /// The client takes nothing since then.
-    blocked_since: Option<Instant>,
-    /// A helper waits for the socket.
-    waiting: bool,
     /// An `Ask` is on its way.
     asking: bool,
 }
@@ -144,7 +151,7 @@ impl Actor for WsSession {
         };
         let mut state = WsSessionState {
             session: arguments.session,
-            socket: arguments.socket,
+            writer: SocketWriter::new(arguments.socket),
             view: arguments.view,
             resume: arguments.resume,
             store: arguments.store,
@@ -152,8 +159,6 @@ impl Actor for WsSession {
             done: Some(arguments.done),
             feeds: arguments.partitions.iter().map(feed).collect(),
             outbox: Outbox::new(arguments.limits.queue_bytes_max),
-            blocked_since: None,
-            waiting: false,
             asking: false,
         };
         state.flush(context).await;
@@ -172,7 +177,7 @@ impl Actor for WsSession {
             WsSessionMessage::HubStarted { partition } => state.hub_started(partition),
             WsSessionMessage::Reset { partition } => state.reset(partition),
             WsSessionMessage::Lagged => state.close(Close::SLOW, context),
-            WsSessionMessage::Writable => state.waiting = false,
+            WsSessionMessage::Writable => state.writer.writable(),
             WsSessionMessage::Ask => {
                 state.asking = false;
                 state.feeds.iter_mut().for_each(Feed::forget_request);
@@ -321,7 +326,7 @@ impl WsSessionState {
         if conflated > 0 {
             metrics::counter!("orinoco_frames_conflated_total").increment(conflated);
         }
-        let stalled = self.blocked_since.is_some_and(|since| since.elapsed() > self.limits.stall_max);
+        let stalled = self.writer.is_stalled(self.limits.stall_max);
         if bounded == Err(TooSlow) || stalled {
             self.close(Close::SLOW, context);
         }
@@ -345,7 +350,7 @@ impl WsSessionState {
         }
         loop {
             self.write(context);
-            if self.done.is_none() || self.waiting || !self.feeds.iter().any(Feed::owes) {
+            if self.done.is_none() || self.writer.is_waiting() || !self.feeds.iter().any(Feed::owes) {
                 return;
             }
             self.ask(context).await;
@@ -356,38 +361,8 @@ impl WsSessionState {
     }
 
     fn write(&mut self, context: &Context<WsSessionMessage>) {
-        while self.done.is_some() && !self.waiting && !self.outbox.is_empty() {
-            match self.socket.try_write(&self.outbox.next(WRITE_MESSAGES_MAX)) {
-                Ok(0) => self.wait(context),
-                Ok(taken) => {
-                    self.outbox.taken(taken);
-                    self.blocked_since = None;
-                }
-                Err(_gone) => self.close(Close::NORMAL, context),
-            }
+        if self.done.is_some() && self.writer.write(&mut self.outbox, context, WsSessionMessage::of_socket).is_err() {
+            self.close(Close::NORMAL, context);
         }
-        if self.done.is_some() && !self.waiting && self.socket.has_rest() {
-            self.wait(context);
-        }
-    }
-
-    fn wait(&mut self, context: &Context<WsSessionMessage>) {
-        self.waiting = true;
-        self.blocked_since.get_or_insert_with(Instant::now);
-        let (socket, own) = (Arc::clone(&self.socket), context.address());
-        context.spawn(async move {
-            let flushed = socket.flushed().await;
-            loop {
-                let message = match &flushed {
-                    Ok(()) => WsSessionMessage::Writable,
-                    Err(_gone) => WsSessionMessage::Gone(Close::NORMAL),
-                };
-                // The mailbox rejects what is too much; this message must get there.
-                match own.send(message).await {
-                    Err(SendError::Full(_)) => tokio::time::sleep(TELL_AGAIN_AFTER).await,
-                    Ok(()) | Err(SendError::Down(_)) => return,
-                }
-            }
-        });
     }
 }

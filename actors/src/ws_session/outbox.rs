@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use orinoco_domain::DeviceId;
 
-use crate::stream_hub::HubBatch;
+use crate::{socket_writer::Waiting, stream_hub::HubBatch};
 
 /// The queue is full of distinct devices' newest frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,28 @@ struct Queued {
     bytes: Bytes,
     batch: Arc<HubBatch>,
     frames: std::ops::Range<usize>,
+}
+
+impl Waiting for Outbox {
+    fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.first.is_empty() && self.live.is_empty()
+    }
+
+    fn next(&self, messages_max: usize) -> Vec<Bytes> {
+        let live = self.live.iter().map(|queued| &queued.bytes);
+        self.control.iter().chain(&self.first).chain(live).take(messages_max).cloned().collect()
+    }
+
+    fn taken(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.control.pop_front().or_else(|| self.first.pop_front()).is_some() {
+                continue;
+            }
+            if let Some(queued) = self.live.pop_front() {
+                self.live_bytes -= queued.bytes.len();
+            }
+        }
+    }
 }
 
 impl Outbox {
@@ -62,10 +84,6 @@ impl Outbox {
         self.first.push_back(message);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.first.is_empty() && self.live.is_empty()
-    }
-
     /// Frames left out so far.
     pub(super) fn take_conflated(&mut self) -> u64 {
         std::mem::take(&mut self.conflated)
@@ -83,24 +101,6 @@ impl Outbox {
         for (index, frame) in batch.frames.iter().enumerate() {
             if is_wanted(&frame.device, frame.offset) {
                 self.push(Queued { bytes: frame.message.clone(), batch: Arc::clone(batch), frames: index..index + 1 });
-            }
-        }
-    }
-
-    /// The next messages to write, at most `messages_max`.
-    pub(super) fn next(&self, messages_max: usize) -> Vec<Bytes> {
-        let live = self.live.iter().map(|queued| &queued.bytes);
-        self.control.iter().chain(&self.first).chain(live).take(messages_max).cloned().collect()
-    }
-
-    /// So many of [`Outbox::next`] were taken.
-    pub(super) fn taken(&mut self, count: usize) {
-        for _ in 0..count {
-            if self.control.pop_front().or_else(|| self.first.pop_front()).is_some() {
-                continue;
-            }
-            if let Some(queued) = self.live.pop_front() {
-                self.live_bytes -= queued.bytes.len();
             }
         }
     }
