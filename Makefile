@@ -15,13 +15,13 @@ run: ## Builds and serves in embedded mode, with demo accounts and simulated dev
 test: ## All checks and tests, on real services started for it on free ports
 	@scripts/test
 
-faults: ## The tests of faults in full, on a release build: 100 kills of each type of actor, outages of 30 s, load for 20 minutes (2 hours)
+faults: ## The tests of faults in full, on a release build: 100 kills of each type of actor and of one of three daemons, outages of 30 s, load for 20 minutes (2 hours)
 	@scripts/install build services
 	cargo build --release --locked --bin orinoco
 	ORINOCO_TEST_BINARY=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/orinoco \
 	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_FRAMES_BETWEEN=1000 ORINOCO_TEST_OUTAGE_S=30 \
 	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 \
-	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: supervision:: soak:: login::races
+	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: sharing:: supervision:: soak:: login::races
 
 lint: ## rustfmt, clippy, dependencies, docker-compose.yml
 	@scripts/install test

@@ -2,13 +2,18 @@
 //!
 //! Supervised by `stream`, before those it tells. Invariant: an owner is told an epoch only after the lease store granted it. An outage
 //! of the lease store is a state: owners go on with what they hold, since the coordinate store fences a former owner off.
+//!
+//! Partitions are shared evenly among the daemons that take part. Who has more than its share announces what it gives up to its own actors,
+//! and gives it back with the next renewal, when they have come to rest; so a daemon that joins moves only what it takes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use orinoco_ports::{LeaseError, Leases};
+use orinoco_domain::fair_share;
+use orinoco_ports::{LeaseError, Leases, Sharing};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use tokio::time::Instant;
 
-use crate::{Health, KafkaConsumerMessage, MqttIngestMessage};
+use crate::{Health, KafkaConsumerMessage, MqttIngestMessage, Tenure};
 
 /// The lease of who ingests from MQTT.
 pub const INGEST_LEASE: &str = "ingest";
@@ -41,8 +46,8 @@ impl Message for LeaseKeeperMessage {
 pub struct LeaseKeeperArguments {
     pub leases: Arc<dyn Leases>,
     pub partitions: u32,
-    /// Renewed at a third of it.
-    pub time_to_live: Duration,
+    /// Told of the ingest's lease. Leases live as long as it says, and are renewed at a third of that.
+    pub tenure: Tenure,
     pub consumers: Group<KafkaConsumerMessage>,
     pub ingest: Group<MqttIngestMessage>,
     pub health: Health,
@@ -50,9 +55,11 @@ pub struct LeaseKeeperArguments {
 
 pub struct LeaseKeeperState {
     arguments: LeaseKeeperArguments,
-    wanted: Vec<String>,
+    partition_leases: Vec<String>,
     /// Epoch by lease name; `None` until the lease store has answered: that is not the same as holding nothing.
     held: Option<BTreeMap<String, u64>>,
+    /// Held beyond the fair share: their owners here are told to stop, and the next renewal gives them to others.
+    leaving: Vec<String>,
 }
 
 /// See the module.
@@ -73,10 +80,9 @@ impl Actor for LeaseKeeper {
         context: &Context<LeaseKeeperMessage>,
         arguments: LeaseKeeperArguments,
     ) -> Result<LeaseKeeperState, Failure> {
-        let mut wanted: Vec<String> = (0..arguments.partitions).map(partition_lease).collect();
-        wanted.push(INGEST_LEASE.to_owned());
+        let partition_leases = (0..arguments.partitions).map(partition_lease).collect();
         context.send_after(Duration::ZERO, LeaseKeeperMessage::Renew);
-        Ok(LeaseKeeperState { arguments, wanted, held: None })
+        Ok(LeaseKeeperState { arguments, partition_leases, held: None, leaving: Vec::new() })
     }
 
     async fn handle(
@@ -88,7 +94,7 @@ impl Actor for LeaseKeeper {
         match message {
             LeaseKeeperMessage::Renew => {
                 state.renew().await;
-                context.send_after(state.arguments.time_to_live / 3, LeaseKeeperMessage::Renew);
+                context.send_after(state.arguments.tenure.time_to_live() / 3, LeaseKeeperMessage::Renew);
             }
             LeaseKeeperMessage::Tell => state.tell(),
         }
@@ -101,8 +107,7 @@ impl Actor for LeaseKeeper {
         state: &mut LeaseKeeperState,
     ) -> Result<(), Failure> {
         // It stops after the owners do, so that nobody works under a lease that was given back.
-        let names: Vec<String> = state.held.iter().flat_map(BTreeMap::keys).cloned().collect();
-        if let Err(error) = state.arguments.leases.release(&names).await {
+        if let Err(error) = state.arguments.leases.leave().await {
             tracing::warn!(%error, "leases not given back, they run out by themselves");
         }
         Ok(())
@@ -111,31 +116,64 @@ impl Actor for LeaseKeeper {
 
 impl LeaseKeeperState {
     async fn renew(&mut self) {
-        let arguments = &self.arguments;
-        let hold = arguments.leases.hold(&self.wanted, arguments.time_to_live);
-        let answer = tokio::time::timeout(arguments.time_to_live / 2, hold).await;
+        let tenure = self.arguments.tenure.clone();
+        tenure.at_work();
+        let answer = tokio::time::timeout(tenure.time_to_live() / 2, self.hold()).await;
+        tenure.at_work();
+        let health = &self.arguments.health;
         match answer {
-            Ok(Ok(leases)) => {
-                arguments.health.up(LeaseKeeper::COMPONENT);
-                self.held = Some(leases.into_iter().map(|lease| (lease.name, lease.epoch)).collect());
+            Ok(Ok(())) => {
+                health.up(LeaseKeeper::COMPONENT);
                 self.tell();
             }
             Ok(Err(error @ (LeaseError::Unavailable { .. } | LeaseError::Schema { .. }))) => {
-                arguments.health.down(LeaseKeeper::COMPONENT, error);
+                health.down(LeaseKeeper::COMPONENT, error);
             }
-            Err(_elapsed) => arguments.health.down(LeaseKeeper::COMPONENT, "lease store does not answer"),
+            Err(_elapsed) => health.down(LeaseKeeper::COMPONENT, "lease store does not answer"),
         }
+    }
+
+    /// Renews what is held, gives back what was announced at the last renewal, and takes what is free up to the fair share.
+    async fn hold(&mut self) -> Result<(), LeaseError> {
+        let LeaseKeeperArguments { leases, partitions, tenure, .. } = &self.arguments;
+        let (asked, time_to_live) = (Instant::now(), tenure.time_to_live());
+        if !self.leaving.is_empty() {
+            leases.release(&self.leaving).await?;
+            self.held.iter_mut().for_each(|held| held.retain(|name, _| !self.leaving.contains(name)));
+            self.leaving.clear();
+        }
+        let Sharing { owners, rank } = leases.take_part(time_to_live).await?;
+        let share = fair_share(*partitions, owners, rank) as usize;
+        let of_partitions = |held: &BTreeMap<String, u64>| held.keys().filter(|name| *name != INGEST_LEASE).count();
+        let missing = share.saturating_sub(self.held.as_ref().map_or(0, of_partitions));
+        leases.hold(&[INGEST_LEASE.to_owned()], 1, time_to_live).await?;
+        let held = leases.hold(&self.partition_leases, missing as u32, time_to_live).await?;
+        let held: BTreeMap<_, _> = held.into_iter().map(|lease| (lease.name, lease.epoch)).collect();
+        tenure.answered(held.get(INGEST_LEASE).copied(), asked);
+        let excess = of_partitions(&held).saturating_sub(share);
+        self.leaving =
+            self.partition_leases.iter().rev().filter(|name| held.contains_key(*name)).take(excess).cloned().collect();
+        self.held = Some(held);
+        Ok(())
     }
 
     /// Repeated with each renewal, so that a message lost with a killed owner's mailbox does no harm.
     fn tell(&self) {
         let Some(held) = &self.held else { return };
         for partition in 0..self.arguments.partitions {
-            let epoch = held.get(&partition_lease(partition)).copied();
+            let name = &self.partition_leases[partition as usize];
+            let epoch = held.get(name).filter(|_| !self.leaving.contains(name)).copied();
+            show(name, epoch);
             // Down: it asks when it starts. Full: it is told at the next renewal.
             let _ = self.arguments.consumers.get(partition).try_send(KafkaConsumerMessage::Lease(epoch));
         }
         let epoch = held.get(INGEST_LEASE).copied();
+        show(INGEST_LEASE, epoch);
         let _ = self.arguments.ingest.one().try_send(MqttIngestMessage::Lease(epoch));
     }
+}
+
+/// For the metrics: the epoch, 0 where it is another's.
+fn show(lease: &str, epoch: Option<u64>) {
+    metrics::gauge!("orinoco_lease_epoch", "lease" => lease.to_owned()).set(epoch.unwrap_or(0) as f64);
 }

@@ -34,6 +34,7 @@ mod redis_writer;
 mod socket_writer;
 mod sse_session;
 mod stream_hub;
+mod tenure;
 mod wire;
 mod ws_session;
 
@@ -63,5 +64,6 @@ pub use stream_hub::{
     DevicePage, HubBatch, HubEvent, HubFrame, HubWatcher, HubWatcherId, StreamHub, StreamHubArguments,
     StreamHubMessage, StreamPage, View,
 };
+pub use tenure::Tenure;
 pub use wire::{Close, close_message, ping_message, text_message};
 pub use ws_session::{Resume, WsLimits, WsSession, WsSessionArguments, WsSessionMessage};

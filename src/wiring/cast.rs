@@ -7,7 +7,7 @@ use orinoco_actors::{
     KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper,
     LeaseKeeperArguments, LeaseKeeperMessage, Listener, ListenerArguments, MqttIngest, MqttIngestArguments,
     MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
-    StreamHubMessage, WsLimits, WsSession,
+    StreamHubMessage, Tenure, WsLimits, WsSession,
 };
 use orinoco_domain::{
     TopicFilters,
@@ -100,15 +100,16 @@ impl Cast {
     }
 
     fn enter_stream(&self, catalog: &mut Catalog, groups: &Groups) {
-        self.enter_leases(catalog, groups);
+        let tenure = Tenure::new(LEASE_TIME_TO_LIVE);
+        self.enter_leases(catalog, groups, tenure.clone());
         self.enter_hubs(catalog);
         self.enter_writers(catalog, groups);
         self.enter_consumers(catalog, groups);
         self.enter_producer(catalog, groups);
-        self.enter_ingest(catalog, groups);
+        self.enter_ingest(catalog, groups, tenure);
     }
 
-    fn enter_leases(&self, catalog: &mut Catalog, groups: &Groups) {
+    fn enter_leases(&self, catalog: &mut Catalog, groups: &Groups, tenure: Tenure) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         catalog.actor(
             names::LEASES,
@@ -116,7 +117,7 @@ impl Cast {
             move |_| LeaseKeeperArguments {
                 leases: Arc::clone(&adapters.leases),
                 partitions: adapters.partitions.count(),
-                time_to_live: LEASE_TIME_TO_LIVE,
+                tenure: tenure.clone(),
                 consumers: groups.consumers.clone(),
                 ingest: groups.ingest.clone(),
                 health: health.clone(),
@@ -204,7 +205,7 @@ impl Cast {
         );
     }
 
-    fn enter_ingest(&self, catalog: &mut Catalog, groups: &Groups) {
+    fn enter_ingest(&self, catalog: &mut Catalog, groups: &Groups, tenure: Tenure) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         let config = Arc::clone(&self.config);
         // Checked when the configuration was read.
@@ -220,6 +221,7 @@ impl Cast {
                 receive_max: usize::from(config.mqtt.receive_max),
                 producer: groups.producer.clone(),
                 leases: groups.leases.clone(),
+                tenure: tenure.clone(),
                 clock: clock(),
                 health: health.clone(),
             },

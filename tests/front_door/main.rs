@@ -21,6 +21,7 @@ mod outages;
 mod replay;
 mod rest;
 mod resume;
+mod sharing;
 mod slow_clients;
 mod soak;
 mod stream;

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use orinoco_ports::{Clock, InboundMessage, Intake, Journal, JournalError, JournalRecord, Refused};
 
-use crate::{Health, MqttIngest};
+use crate::{Health, MqttIngest, Tenure};
 
 /// How long a blocked adapter waits for room before it looks whether the ingest has ended.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(250);
@@ -20,6 +20,7 @@ const ROOM_WAIT_MAX: Duration = Duration::from_millis(250);
 pub(super) struct JournalIntake {
     journal: Arc<dyn Journal>,
     ingest_epoch: u64,
+    tenure: Tenure,
     receive_max: usize,
     clock: Arc<dyn Clock>,
     health: Health,
@@ -34,6 +35,7 @@ impl JournalIntake {
     pub(super) fn new(
         journal: Arc<dyn Journal>,
         ingest_epoch: u64,
+        tenure: Tenure,
         receive_max: usize,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -41,6 +43,7 @@ impl JournalIntake {
         Self {
             journal,
             ingest_epoch,
+            tenure,
             receive_max,
             clock,
             health,
@@ -54,6 +57,11 @@ impl JournalIntake {
     /// The connection is over: nothing is accepted any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// The broker delivers what is refused now to the next connection, whoever has it.
+    fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Acquire) && self.tenure.holds(self.ingest_epoch)
     }
 
     /// The sequence under which the message is in the journal, from now on or from its first delivery.
@@ -101,7 +109,7 @@ impl JournalIntake {
 impl Intake for JournalIntake {
     fn accept_blocking(&self, message: InboundMessage<'_>) -> Result<(), Refused> {
         loop {
-            if self.closed.load(Ordering::Acquire) {
+            if !self.is_open() {
                 return Err(Refused::Closed);
             }
             let appended = self.append(message).and_then(|sequence| self.journal.durable_blocking(sequence));
@@ -119,7 +127,7 @@ impl Intake for JournalIntake {
     }
 
     async fn accept(&self, message: InboundMessage<'_>) -> Result<(), Refused> {
-        if self.closed.load(Ordering::Acquire) {
+        if !self.is_open() {
             return Err(Refused::Closed);
         }
         let appended = match self.append(message) {

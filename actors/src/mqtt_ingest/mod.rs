@@ -16,7 +16,7 @@ use orinoco_ports::{Clock, Journal, JournalError, MqttError, MqttLink, MqttSourc
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
 use tokio::sync::oneshot;
 
-use crate::{Health, KafkaProducerMessage, LeaseKeeperMessage};
+use crate::{Health, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
 use decode::Decoder;
 use intake::JournalIntake;
 
@@ -72,6 +72,8 @@ pub struct MqttIngestArguments {
     pub receive_max: usize,
     pub producer: Group<KafkaProducerMessage>,
     pub leases: Group<LeaseKeeperMessage>,
+    /// For how long the lease that it was told of may be believed.
+    pub tenure: Tenure,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
 }
@@ -218,9 +220,14 @@ impl MqttIngestState {
             return;
         }
         let arguments = &self.arguments;
+        if !arguments.tenure.holds(ingest_epoch) {
+            // The session may be another's by now, who would lose it by this.
+            return self.connect_after(RECONNECT_AFTER, context);
+        }
         let intake = Arc::new(JournalIntake::new(
             Arc::clone(&arguments.journal),
             ingest_epoch,
+            arguments.tenure.clone(),
             arguments.receive_max,
             Arc::clone(&arguments.clock),
             arguments.health.clone(),

@@ -13,8 +13,12 @@ use orinoco_ports::{
     InboundMessage, Intake, Journal, JournalDepth, JournalEntry, JournalError, JournalRecord, Refused, SystemClock,
 };
 
+use tokio::time::Instant;
+
 use super::{decode::Decoder, intake::JournalIntake};
-use crate::Health;
+use crate::{Health, Tenure};
+
+const EPOCH: u64 = 3;
 
 /// A journal in memory, which can be made full.
 #[derive(Default)]
@@ -77,7 +81,13 @@ impl Journal for MemoryJournal {
 }
 
 fn intake(journal: &Arc<MemoryJournal>) -> JournalIntake {
-    JournalIntake::new(Arc::clone(journal) as _, 3, 100, Arc::new(SystemClock), Health::default())
+    let tenure = Tenure::new(Duration::from_secs(3_600));
+    tenure.answered(Some(EPOCH), Instant::now());
+    intake_under(journal, tenure)
+}
+
+fn intake_under(journal: &Arc<MemoryJournal>, tenure: Tenure) -> JournalIntake {
+    JournalIntake::new(Arc::clone(journal) as _, EPOCH, tenure, 100, Arc::new(SystemClock), Health::default())
 }
 
 fn message(payload: &str, redelivered: bool, packet_id: u16) -> InboundMessage<'_> {
@@ -131,6 +141,23 @@ async fn a_full_journal_refuses_at_once_where_the_adapter_can_not_block() {
     let intake = intake(&journal);
     assert_eq!(intake.accept(message("1", false, 1)).await, Err(Refused::Full));
     assert_eq!(payloads(&journal), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_accepts_nothing_until_the_lease_store_says_who_it_is() {
+    let (journal, tenure) = (Arc::new(MemoryJournal::default()), Tenure::new(Duration::from_secs(3)));
+    let intake = intake_under(&journal, tenure.clone());
+    tenure.answered(Some(EPOCH), Instant::now());
+    intake.accept(message("1", false, 1)).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    tenure.at_work();
+    assert!(matches!(intake.accept(message("2", false, 2)).await, Err(Refused::Closed)));
+    assert!(matches!(intake.accept_blocking(message("2", false, 2)), Err(Refused::Closed)));
+    tenure.answered(Some(EPOCH + 1), Instant::now());
+    assert!(matches!(intake.accept(message("2", true, 2)).await, Err(Refused::Closed)), "another's epoch");
+    tenure.answered(Some(EPOCH), Instant::now());
+    intake.accept(message("2", true, 2)).await.unwrap();
+    assert_eq!(payloads(&journal), ["1", "2"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource};
+use orinoco_ports::{BackendInfo, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource, Sharing};
 
 const DISTANCE: Duration = Duration::from_millis(40);
 
@@ -26,17 +26,27 @@ impl<T> Distant<T> {
 
 #[async_trait]
 impl Leases for Distant<Arc<dyn Leases>> {
-    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn take_part(&self, time_to_live: Duration) -> Result<Sharing, LeaseError> {
+        tokio::time::sleep(DISTANCE).await;
+        self.near.take_part(time_to_live).await
+    }
+
+    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         tokio::time::sleep(DISTANCE).await;
         if !self.has_answered.swap(true, Ordering::Relaxed) {
             return Err(LeaseError::Unavailable { place: "far away".to_owned(), reason: "not up yet".to_owned() });
         }
-        self.near.hold(wanted, time_to_live).await
+        self.near.hold(wanted, taken_max, time_to_live).await
     }
 
     async fn release(&self, names: &[String]) -> Result<(), LeaseError> {
         tokio::time::sleep(DISTANCE).await;
         self.near.release(names).await
+    }
+
+    async fn leave(&self) -> Result<(), LeaseError> {
+        tokio::time::sleep(DISTANCE).await;
+        self.near.leave().await
     }
 
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use orinoco_actors::{
     Audience, Close, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaProducer,
     KafkaProducerArguments, LeaseKeeper, LeaseKeeperArguments, MqttIngest, MqttIngestArguments, RedisWriter,
-    RedisWriterArguments, Resume, StreamHub, StreamHubArguments, StreamHubMessage, View, WsLimits, WsSession,
+    RedisWriterArguments, Resume, StreamHub, StreamHubArguments, StreamHubMessage, Tenure, View, WsLimits, WsSession,
     WsSessionArguments,
 };
 use orinoco_domain::{
@@ -159,15 +159,15 @@ impl Cast<'_> {
         let ingest = catalog.group("MqttIngest");
         let keepers = catalog.group("LeaseKeeper");
         let leases = Arc::new(Distant::new(MemoryLeases::default().open("owner").await));
-        let arguments = (consumers.clone(), ingest.clone(), health.clone());
+        let tenure = Tenure::new(Duration::from_secs(3));
+        let arguments = (consumers.clone(), ingest.clone(), tenure.clone(), health.clone());
         catalog.actor(
             "LeaseKeeper",
             || LeaseKeeper,
             move |_| {
-                let (consumers, ingest, health) = arguments.clone();
-                let time_to_live = Duration::from_secs(3);
+                let (consumers, ingest, tenure, health) = arguments.clone();
                 let leases = Arc::clone(&leases) as _;
-                LeaseKeeperArguments { leases, partitions: PARTITIONS, time_to_live, consumers, ingest, health }
+                LeaseKeeperArguments { leases, partitions: PARTITIONS, tenure, consumers, ingest, health }
             },
         );
         let audiences: Vec<Arc<Audience>> = (0..PARTITIONS).map(|_| Arc::default()).collect();
@@ -221,12 +221,12 @@ impl Cast<'_> {
             },
         );
         let source: Arc<dyn MqttSource> = Arc::new(Distant::new(gate.source().await));
-        let arguments = (source, Arc::clone(self.journal), producer, keepers, clock, health);
+        let arguments = (source, Arc::clone(self.journal), producer, keepers, tenure, clock, health);
         catalog.actor(
             "MqttIngest",
             || MqttIngest,
             move |_| {
-                let (source, journal, producer, leases, clock, health) = arguments.clone();
+                let (source, journal, producer, leases, tenure, clock, health) = arguments.clone();
                 let filters = TopicFilters::default();
                 let (partitions, receive_max) = (PARTITIONS, 100);
                 MqttIngestArguments {
@@ -237,6 +237,7 @@ impl Cast<'_> {
                     receive_max,
                     producer,
                     leases,
+                    tenure,
                     clock,
                     health,
                 }

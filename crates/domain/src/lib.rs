@@ -27,7 +27,7 @@ pub use client::ClientInfo;
 pub use dead_letter::DeadLetter;
 pub use device::{DeviceId, InvalidDeviceId};
 pub use frame::{CoordinateData, Frame};
-pub use partition::{Position, partition_of};
+pub use partition::{Position, fair_share, partition_of};
 pub use reading::{PayloadError, Reading};
 pub use record::{
     CoordinateRecord, HEADER_ID, HEADER_REDELIVERED, HEADER_TRACEPARENT, RawRecord, RecordError, RecordValue,

@@ -43,6 +43,14 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions
 }
 
+/// How many of `partitions` the owner at `rank` (from 0) of `owners` should have, so that all are had and none has two more than another.
+/// It falls for nobody when another owner leaves, and rises for nobody when one joins: what moves is what the newcomer takes.
+#[must_use]
+pub fn fair_share(partitions: u32, owners: u32, rank: u32) -> u32 {
+    debug_assert!(rank < owners, "an owner is one of them");
+    partitions / owners + u32::from(rank < partitions % owners)
+}
+
 fn murmur2(data: &[u8]) -> u32 {
     const MIX: u32 = 0x5bd1_e995;
     // The reference takes a 32-bit length; a key is at most 64 bytes.
@@ -66,6 +74,7 @@ fn murmur2(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
@@ -81,6 +90,22 @@ mod tests {
         ];
         for (key, expected) in cases {
             assert_eq!(murmur2(key.as_bytes()).cast_signed(), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn shares_are_even_and_move_to_a_newcomer_only() {
+        for partitions in 0..=40 {
+            for owners in 1..=12 {
+                let shares: Vec<u32> = (0..owners).map(|rank| fair_share(partitions, owners, rank)).collect();
+                assert_eq!(shares.iter().sum::<u32>(), partitions);
+                assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+                // Wherever the newcomer's name puts it, those behind it move back by one.
+                for newcomer in 0..=owners {
+                    let with_newcomer = |rank| fair_share(partitions, owners + 1, rank + u32::from(rank >= newcomer));
+                    assert!((0..owners).all(|rank| with_newcomer(rank) <= fair_share(partitions, owners, rank)));
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases};
+use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases, Sharing};
 use tokio::time::Instant;
 
 use crate::files;
@@ -53,22 +53,30 @@ impl LocalLeases {
 
 impl State {
     /// Renews and takes. Says nothing of leases whose epoch could not be written: they are not held.
-    fn hold(&mut self, path: &Path, wanted: &[String], time_to_live: Duration) -> Result<(), LeaseError> {
+    fn hold(
+        &mut self,
+        path: &Path,
+        wanted: &[String],
+        taken_max: u32,
+        time_to_live: Duration,
+    ) -> Result<(), LeaseError> {
         let now = Instant::now();
         // What was not wanted for its time to live has run out.
         self.held.retain(|name, until| *until > now || wanted.contains(name));
-        let taken: Vec<&String> = wanted.iter().filter(|name| !self.held.contains_key(*name)).collect();
+        let (renewed, free): (Vec<&String>, Vec<&String>) =
+            wanted.iter().partition(|name| self.held.contains_key(*name));
+        let taken: Vec<&String> = free.into_iter().take(taken_max as usize).collect();
         if !taken.is_empty() {
             let mut epochs = self.epochs.clone();
-            for name in taken {
-                *epochs.entry(name.clone()).or_default() += 1;
+            for name in &taken {
+                *epochs.entry((*name).clone()).or_default() += 1;
             }
             let content = serde_json::to_vec_pretty(&epochs).map_err(io::Error::from);
             let written = content.and_then(|content| files::replace(path, &content, true));
             written.map_err(|error| unavailable(path, &error))?;
             self.epochs = epochs;
         }
-        self.held.extend(wanted.iter().map(|name| (name.clone(), now + time_to_live)));
+        self.held.extend(renewed.into_iter().chain(taken).map(|name| (name.clone(), now + time_to_live)));
         Ok(())
     }
 
@@ -85,11 +93,15 @@ fn unavailable(path: &Path, reason: &dyn std::fmt::Display) -> LeaseError {
 
 #[async_trait]
 impl Leases for LocalLeases {
-    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn take_part(&self, _time_to_live: Duration) -> Result<Sharing, LeaseError> {
+        Ok(Sharing { owners: 1, rank: 0 })
+    }
+
+    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         let (state, path, wanted) = (Arc::clone(&self.state), self.path.clone(), wanted.to_vec());
         let hold = move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.hold(&path, &wanted, time_to_live).map(|()| state.leases())
+            state.hold(&path, &wanted, taken_max, time_to_live).map(|()| state.leases())
         };
         // Taking writes a file; renewing only looks.
         tokio::task::spawn_blocking(hold).await.map_err(|error| unavailable(&self.path, &error))?
@@ -100,6 +112,11 @@ impl Leases for LocalLeases {
         for name in names {
             state.held.remove(name);
         }
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<(), LeaseError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held.clear();
         Ok(())
     }
 
@@ -120,7 +137,7 @@ mod tests {
     }
 
     async fn epochs(leases: &LocalLeases, wanted: &[&str]) -> Vec<(String, u64)> {
-        let held = leases.hold(&names(wanted), TIME_TO_LIVE).await.unwrap();
+        let held = leases.hold(&names(wanted), u32::MAX, TIME_TO_LIVE).await.unwrap();
         held.into_iter().map(|lease| (lease.name, lease.epoch)).collect()
     }
 
@@ -153,7 +170,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/leases.json");
         let leases = LocalLeases::open(&path).unwrap();
-        assert!(leases.hold(&names(&["a"]), TIME_TO_LIVE).await.is_err());
+        assert!(leases.hold(&names(&["a"]), u32::MAX, TIME_TO_LIVE).await.is_err());
         fs::create_dir(directory.path().join("missing")).unwrap();
         assert_eq!(epochs(&leases, &["a"]).await, [("a".to_owned(), 1)]);
     }

@@ -15,21 +15,43 @@ pub struct Lease {
     pub epoch: u64,
 }
 
+/// Who shares the leases at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Owners that take part, this one among them: at least 1.
+    pub owners: u32,
+    /// Place of this owner among them, from 0; all see one order.
+    pub rank: u32,
+}
+
 /// One holder's view of the leases; made with the owner's identity.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
-    /// Renews those of `wanted` that this owner holds, takes those that are free, expired, or held by an earlier run of this same owner
-    /// (with a higher epoch), and returns all that it now holds. The epoch of a lease held on without a break stays the same.
+    /// Makes this owner known to the others for `time_to_live`, and says how many share the leases with it.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unavailable`].
+    async fn take_part(&self, time_to_live: Duration) -> Result<Sharing, LeaseError>;
+
+    /// Renews those of `wanted` that this owner holds, takes at most `taken_max` of those that are free, expired, or held by an earlier run
+    /// of this same owner (with a higher epoch), and returns all that it now holds. The epoch of a lease held on without a break stays the
+    /// same.
     ///
     /// # Errors
     /// [`LeaseError::Unavailable`]: nothing is known; leases held so far go on until fenced off.
-    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError>;
+    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError>;
 
     /// Gives leases back at once, for the next owner. Those that are not held any more are passed over.
     ///
     /// # Errors
     /// [`LeaseError::Unavailable`]: they run out by themselves.
     async fn release(&self, names: &[String]) -> Result<(), LeaseError>;
+
+    /// Gives all leases back, and takes part no more: the others need not wait until it is forgotten.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unavailable`]: they run out by themselves.
+    async fn leave(&self) -> Result<(), LeaseError>;
 
     /// # Errors
     /// [`LeaseError::Unavailable`].

@@ -211,6 +211,8 @@ macro_rules! conformance_tests {
             the_next_run_of_an_owner_takes_over_at_once_with_a_higher_epoch
             a_released_lease_comes_back_with_a_higher_epoch
             releasing_what_is_not_held_is_passed_over
+            no_more_is_taken_than_allowed_and_what_is_held_is_renewed_all_the_same
+            who_leaves_gives_all_back
             a_probe_of_the_leases_says_the_version
         }
     };
@@ -223,6 +225,8 @@ macro_rules! conformance_tests {
             releasing_what_another_holds_is_passed_over
             owners_that_race_never_hold_one_lease_together
             one_owner_that_asks_twice_at_once_gets_one_epoch
+            those_who_take_part_know_how_many_they_are_and_in_which_order
+            who_is_not_seen_again_takes_part_no_more
         }
     };
     (log, $factory:expr) => {

@@ -1,9 +1,17 @@
--- $1 names, $2 owner, $3 session, $4 time to live in ms.
+-- $1 names, $2 owner, $3 session, $4 time to live in ms, $5 how many may be taken.
 -- Sorted, so that two who want the same leases don't deadlock. The clock is asked again for each row, behind the wait for its lock.
-with taken as (
+with held_on as (
+    select name from lease
+    where name = any ($1) and owner = $2 and session = $3 and expires_at > clock_timestamp()
+), free as (
+    select name from (select distinct unnest($1) as name) as wanted left join lease using (name)
+    where lease.owner is null or lease.expires_at <= clock_timestamp() or (lease.owner = $2 and lease.session <> $3)
+    order by name
+    limit $5
+), taken as (
     insert into lease as held (name, owner, session, epoch, expires_at)
     select name, $2, $3, 1, clock_timestamp() + $4 * interval '1 millisecond'
-    from (select distinct unnest($1) as name order by name) as wanted
+    from (select name from held_on union select name from free order by name) as wanted
     on conflict (name) do update set
         owner = excluded.owner,
         session = excluded.session,

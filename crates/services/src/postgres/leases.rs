@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases};
+use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases, Sharing};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -84,13 +84,20 @@ impl PostgresLeases {
 
 #[async_trait]
 impl Leases for PostgresLeases {
-    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
-        let time_to_live_ms = i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX);
-        let arguments: [Argument<'_>; 4] = [
+    async fn take_part(&self, time_to_live: Duration) -> Result<Sharing, LeaseError> {
+        let arguments: [Argument<'_>; 2] = [(&self.owner, Type::TEXT), (&milliseconds(time_to_live), Type::INT8)];
+        let rows = self.ask(include_str!("take_part.sql"), &arguments).await?;
+        let count = |column| rows.first().map_or(0, |row| u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX));
+        Ok(Sharing { owners: count(0).saturating_add(1), rank: count(1) })
+    }
+
+    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+        let arguments: [Argument<'_>; 5] = [
             (&wanted, Type::TEXT_ARRAY),
             (&self.owner, Type::TEXT),
             (&self.session, Type::TEXT),
-            (&time_to_live_ms, Type::INT8),
+            (&milliseconds(time_to_live), Type::INT8),
+            (&i64::from(taken_max), Type::INT8),
         ];
         let rows = self.ask(include_str!("hold.sql"), &arguments).await?;
         // The table's check keeps epochs positive.
@@ -105,7 +112,16 @@ impl Leases for PostgresLeases {
         self.ask(sql, &arguments).await.map(drop)
     }
 
+    async fn leave(&self) -> Result<(), LeaseError> {
+        let arguments: [Argument<'_>; 2] = [(&self.owner, Type::TEXT), (&self.session, Type::TEXT)];
+        self.ask(include_str!("leave.sql"), &arguments).await.map(drop)
+    }
+
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {
         self.server.probe().await.map_err(|failure| self.failed(failure))
     }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

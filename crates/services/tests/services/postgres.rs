@@ -26,12 +26,12 @@ async fn an_empty_database_is_refused_until_it_is_migrated() {
     let refused = check_schema(database.url()).await.unwrap_err().to_string();
     assert!(refused.contains("schema none") && refused.contains("orinoco migrate"), "{refused}");
     let leases = leases(database.url());
-    for refused in [leases.hold(&["ingest".to_owned()], LONG).await.err(), leases.probe().await.err()] {
+    for refused in [leases.hold(&["ingest".to_owned()], u32::MAX, LONG).await.err(), leases.probe().await.err()] {
         assert!(matches!(refused, Some(LeaseError::Schema { .. })), "{refused:?}");
     }
     assert_eq!(migrate(database.url()).await.unwrap(), schema_version_needed());
     check_schema(database.url()).await.unwrap();
-    assert_eq!(leases.hold(&["ingest".to_owned()], LONG).await.unwrap()[0].epoch, 1);
+    assert_eq!(leases.hold(&["ingest".to_owned()], u32::MAX, LONG).await.unwrap()[0].epoch, 1);
     assert_eq!(migrate(database.url()).await.unwrap(), schema_version_needed(), "again changes nothing");
 }
 
@@ -66,10 +66,10 @@ async fn an_outage_is_named_without_the_password_and_ends_by_itself() {
     let server = Postgres::start().await.unwrap();
     migrate(server.url()).await.unwrap();
     let leases = leases(server.url());
-    let before = leases.hold(&["ingest".to_owned()], LONG).await.unwrap();
-    let back = async || leases.hold(&["ingest".to_owned()], LONG).await.ok();
+    let before = leases.hold(&["ingest".to_owned()], u32::MAX, LONG).await.unwrap();
+    let back = async || leases.hold(&["ingest".to_owned()], u32::MAX, LONG).await.ok();
     server.kill().await.unwrap();
-    let text = leases.hold(&["ingest".to_owned()], LONG).await.unwrap_err().to_string();
+    let text = leases.hold(&["ingest".to_owned()], u32::MAX, LONG).await.unwrap_err().to_string();
     assert!(text.contains("127.0.0.1") && !text.contains("orinoco:orinoco"), "{text}");
     server.restart().await.unwrap();
     assert_eq!(poll_until(DEADLINE, "the lease after the kill", back).await.unwrap(), before);
@@ -81,10 +81,10 @@ async fn a_server_that_does_not_answer_is_given_up() {
     migrate(server.url()).await.unwrap();
     // Who connects is not served: its backends are made by the process that is paused.
     server.pause().unwrap();
-    let outcome = leases(server.url()).hold(&["ingest".to_owned()], LONG).await;
+    let outcome = leases(server.url()).hold(&["ingest".to_owned()], u32::MAX, LONG).await;
     assert!(matches!(outcome, Err(LeaseError::Unavailable { .. })), "{outcome:?}");
     server.resume().unwrap();
-    let back = async || leases(server.url()).hold(&["ingest".to_owned()], LONG).await.ok();
+    let back = async || leases(server.url()).hold(&["ingest".to_owned()], u32::MAX, LONG).await.ok();
     poll_until(DEADLINE, "a lease after the pause", back).await.unwrap();
 }
 

@@ -12,12 +12,19 @@ use std::{
 use async_trait::async_trait;
 
 use super::LeasesFactory;
-use crate::{BackendInfo, Lease, LeaseError, Leases};
+use crate::{BackendInfo, Lease, LeaseError, Leases, Sharing};
 
 #[derive(Default)]
 pub struct MemoryLeases {
-    held: Arc<Mutex<BTreeMap<String, Held>>>,
+    table: Arc<Mutex<Table>>,
     runs: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    held: BTreeMap<String, Held>,
+    /// Who takes part, and until when.
+    owners: BTreeMap<String, Instant>,
 }
 
 struct Held {
@@ -29,7 +36,7 @@ struct Held {
 }
 
 struct Run {
-    held: Arc<Mutex<BTreeMap<String, Held>>>,
+    table: Arc<Mutex<Table>>,
     owner: String,
     run: u64,
 }
@@ -38,16 +45,26 @@ struct Run {
 impl LeasesFactory for MemoryLeases {
     async fn open(&self, owner: &str) -> Arc<dyn Leases> {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Run { held: Arc::clone(&self.held), owner: owner.to_owned(), run })
+        Arc::new(Run { table: Arc::clone(&self.table), owner: owner.to_owned(), run })
     }
 }
 
 #[async_trait]
 impl Leases for Run {
-    async fn hold(&self, wanted: &[String], time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn take_part(&self, time_to_live: Duration) -> Result<Sharing, LeaseError> {
+        let now = Instant::now();
+        let owners = &mut self.table.lock().unwrap().owners;
+        owners.retain(|_, until| *until > now);
+        owners.insert(self.owner.clone(), now + time_to_live);
+        let rank = owners.range(..self.owner.clone()).count();
+        Ok(Sharing { owners: owners.len() as u32, rank: rank as u32 })
+    }
+
+    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         tokio::task::yield_now().await;
         let now = Instant::now();
-        let mut held = self.held.lock().unwrap();
+        let held = &mut self.table.lock().unwrap().held;
+        let mut taken = 0;
         for name in wanted {
             let free = || Held { owner: String::new(), run: 0, epoch: 0, expires: None };
             let lease = held.entry(name.clone()).or_insert_with(free);
@@ -57,6 +74,10 @@ impl Leases for Run {
                 continue;
             }
             if !(running && lease.run == self.run) {
+                if taken == taken_max {
+                    continue;
+                }
+                taken += 1;
                 lease.epoch += 1;
             }
             (lease.owner, lease.run, lease.expires) = (self.owner.clone(), self.run, Some(now + time_to_live));
@@ -68,11 +89,20 @@ impl Leases for Run {
     }
 
     async fn release(&self, names: &[String]) -> Result<(), LeaseError> {
-        let mut held = self.held.lock().unwrap();
+        let held = &mut self.table.lock().unwrap().held;
         for name in names {
             if let Some(lease) = held.get_mut(name).filter(|lease| lease.owner == self.owner && lease.run == self.run) {
                 lease.expires = None;
             }
+        }
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<(), LeaseError> {
+        let mut table = self.table.lock().unwrap();
+        table.owners.remove(&self.owner);
+        for lease in table.held.values_mut().filter(|lease| lease.owner == self.owner && lease.run == self.run) {
+            lease.expires = None;
         }
         Ok(())
     }

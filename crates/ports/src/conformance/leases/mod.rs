@@ -28,7 +28,7 @@ fn names(names: &[&str]) -> Vec<String> {
 
 /// Holds, and returns those of `wanted` that are held, in their order.
 async fn hold(leases: &dyn Leases, wanted: &[&str], time_to_live: Duration) -> Vec<Lease> {
-    let held = within_deadline("hold", leases.hold(&names(wanted), time_to_live)).await.unwrap();
+    let held = within_deadline("hold", leases.hold(&names(wanted), u32::MAX, time_to_live)).await.unwrap();
     let of_name = |name: &&str| held.iter().find(|lease| lease.name == *name).cloned();
     wanted.iter().filter_map(of_name).collect()
 }

@@ -1,7 +1,7 @@
 //! One owner, over its runs.
 
 use super::{LONG, LeasesFactory, hold, hold_one, names};
-use crate::conformance::within_deadline;
+use crate::{Sharing, conformance::within_deadline};
 
 pub async fn free_leases_are_taken_all_at_once(factory: &dyn LeasesFactory) {
     let leases = factory.open("one").await;
@@ -61,6 +61,29 @@ pub async fn releasing_what_is_not_held_is_passed_over(factory: &dyn LeasesFacto
     let epoch = hold_one(&*leases, "ingest", LONG).await;
     within_deadline("release", leases.release(&names(&["never"]))).await.unwrap();
     assert_eq!(hold_one(&*leases, "ingest", LONG).await, epoch);
+}
+
+pub async fn no_more_is_taken_than_allowed_and_what_is_held_is_renewed_all_the_same(factory: &dyn LeasesFactory) {
+    let leases = factory.open("one").await;
+    let wanted = names(&["partition/0", "partition/1", "partition/2", "partition/3"]);
+    let mut before = Vec::new();
+    for (taken_max, expected) in [(0, 0), (1, 1), (2, 3), (0, 3), (9, 4)] {
+        let held = within_deadline("hold", leases.hold(&wanted, taken_max, LONG)).await.unwrap();
+        assert_eq!(held.len(), expected, "{taken_max} more: {held:?}");
+        assert!(before.iter().all(|lease| held.contains(lease)), "{held:?} after {before:?}");
+        before = held;
+    }
+}
+
+pub async fn who_leaves_gives_all_back(factory: &dyn LeasesFactory) {
+    let leases = factory.open("one").await;
+    let before = hold(&*leases, &["ingest", "partition/0"], LONG).await;
+    within_deadline("leave", leases.leave()).await.unwrap();
+    within_deadline("leave again", leases.leave()).await.unwrap();
+    let sharing = within_deadline("take part", leases.take_part(LONG)).await.unwrap();
+    assert_eq!(sharing, Sharing { owners: 1, rank: 0 });
+    let after = hold(&*leases, &["ingest", "partition/0"], LONG).await;
+    assert!(after.iter().zip(&before).all(|(after, before)| after.epoch > before.epoch), "{after:?} after {before:?}");
 }
 
 pub async fn a_probe_of_the_leases_says_the_version(factory: &dyn LeasesFactory) {

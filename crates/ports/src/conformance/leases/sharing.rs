@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{LONG, LeasesFactory, hold, hold_one, names};
-use crate::conformance::{until, within_deadline};
+use crate::{
+    Leases,
+    conformance::{until, within_deadline},
+};
 
 const SHORT: Duration = Duration::from_millis(500);
 /// Longer than one call takes on a busy machine.
@@ -99,4 +102,32 @@ pub async fn one_owner_that_asks_twice_at_once_gets_one_epoch(factory: &dyn Leas
         let (first, second) = tokio::join!(hold_one(&*one, &name, LONG), hold_one(&*one, &name, LONG));
         assert_eq!(first, second);
     }
+}
+
+/// Place of the owner, and how many there are.
+async fn take_part(leases: &dyn Leases, time_to_live: Duration) -> (u32, u32) {
+    let sharing = within_deadline("take part", leases.take_part(time_to_live)).await.unwrap();
+    (sharing.rank, sharing.owners)
+}
+
+pub async fn those_who_take_part_know_how_many_they_are_and_in_which_order(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    assert_eq!(take_part(&*two, LONG).await, (0, 1));
+    assert_eq!(take_part(&*one, LONG).await, (0, 2));
+    assert_eq!(take_part(&*two, LONG).await, (1, 2));
+    let three = factory.open("three").await;
+    assert_eq!(take_part(&*three, LONG).await, (1, 3), "one, three, two");
+    assert_eq!(take_part(&*two, LONG).await, (2, 3));
+    let held = hold(&*one, &["ingest"], LONG).await;
+    within_deadline("leave", one.leave()).await.unwrap();
+    assert_eq!(take_part(&*two, LONG).await, (1, 2));
+    assert!(hold_one(&*two, "ingest", LONG).await > held[0].epoch, "who left gave its leases back");
+    // The next run of an owner is the same one.
+    assert_eq!(take_part(&*factory.open("three").await, LONG).await, (0, 2));
+}
+
+pub async fn who_is_not_seen_again_takes_part_no_more(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    take_part(&*one, SHORT).await;
+    until("an owner that is gone", async || (take_part(&*two, LONG).await == (0, 1)).then_some(())).await;
 }
