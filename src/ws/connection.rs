@@ -31,7 +31,7 @@ use super::{
     WsDeps, WsTiming,
     handshake::Wish,
     reader::{Reader, Said},
-    registry::Place,
+    registry::{Farewell, Place},
     socket::TcpClient,
 };
 
@@ -95,7 +95,7 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
     let mut connection = Connection::new(stream);
     let end = match Box::pin(connection.begin(begun, &admitted, &deps)).await {
         Ok(Begun { session, closed, credential }) => {
-            let leave = Leave::of(credential, &*deps.access);
+            let leave = Leave::of(credential, &*deps.access, admitted.place.farewell());
             connection.accompany(session, closed, deps.timing, leave).await
         }
         Err(end) => end,
@@ -119,23 +119,38 @@ struct Begun {
     credential: Option<Credential>,
 }
 
-/// What may end a socket from outside; nothing where anyone may watch.
+/// What may end a socket from outside.
 pub(super) struct Leave {
     pub(super) until: Option<Instant>,
+    /// None where anyone may watch.
     watch: Option<Watch>,
+    pub(super) farewell: Farewell,
+}
+
+/// What ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    LoginEnded,
+    Shutdown,
 }
 
 impl Leave {
-    pub(super) fn of(credential: Option<Credential>, access: &dyn Access) -> Self {
+    pub(super) fn of(credential: Option<Credential>, access: &dyn Access, farewell: Farewell) -> Self {
         let watch = credential.and_then(|credential| access.watch(credential));
-        Self { until: credential.map(until), watch }
+        Self { until: credential.map(until), watch, farewell }
     }
 
-    /// Waits for the end of the login. Cancel safe; pending for ever where there is none.
-    pub(super) async fn ended(&mut self) {
-        match &mut self.watch {
-            Some(watch) => watch.ended().await,
-            None => std::future::pending().await,
+    /// Waits for the end of the login, or of the daemon. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Cause {
+        let login = async {
+            match &mut self.watch {
+                Some(watch) => watch.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = login => Cause::LoginEnded,
+            () = self.farewell.turn() => Cause::Shutdown,
         }
     }
 
@@ -256,7 +271,10 @@ impl Connection {
             let client = tokio::select! {
                 word = &mut closed => return End::Close(word.unwrap_or(Close::RESTART)),
                 client = self.hear() => client,
-                () = leave.ended() => Err(End::Close(LOGIN_ENDED)),
+                cause = leave.ended() => Err(End::Close(match cause {
+                    Cause::LoginEnded => LOGIN_ENDED,
+                    Cause::Shutdown => Close::RESTART,
+                })),
                 () = timer.as_mut() => self.check(&session, timer.as_mut(), timing, &leave),
             };
             if let Err(end) = client {

@@ -4,11 +4,17 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use orinoco_domain::account::UserId;
 use orinoco_ports::{Clock, SystemClock};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// So many are asked to leave in a second, for the sake of the daemons that they go to: each of them costs a handshake and a resume.
+const LEAVING_PER_S: usize = 2_000;
+/// Beyond what that gives in this time they leave faster.
+const LEAVING_MAX: Duration = Duration::from_secs(10);
 
 /// A socket, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,14 @@ pub struct WsConnections {
     connections_max: usize,
     open: Mutex<Open>,
     count: watch::Sender<usize>,
+    leaving: watch::Sender<Option<Leaving>>,
+}
+
+/// All are to leave, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    since: Instant,
+    during: Duration,
 }
 
 #[derive(Default)]
@@ -38,7 +52,12 @@ struct Open {
 impl WsConnections {
     #[must_use]
     pub fn new(connections_max: usize) -> Arc<Self> {
-        Arc::new(Self { connections_max, open: Mutex::default(), count: watch::Sender::new(0) })
+        Arc::new(Self {
+            connections_max,
+            open: Mutex::default(),
+            count: watch::Sender::new(0),
+            leaving: watch::Sender::new(None),
+        })
     }
 
     #[must_use]
@@ -56,6 +75,19 @@ impl WsConnections {
         let mut count = self.count.subscribe();
         // The sender is ours: it can't be gone.
         let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    /// Asks all to leave, spread over a time that grows with their number; returns when the last has been asked, or all have gone.
+    pub(super) async fn see_off(&self) {
+        let during = LEAVING_MAX.min(Duration::from_secs(1) * self.len() as u32 / LEAVING_PER_S as u32);
+        self.leaving.send_replace(Some(Leaving { since: Instant::now(), during }));
+        // Elapsed: who has not gone by then was asked all the same.
+        let _ = tokio::time::timeout(during, self.all_closed()).await;
+    }
+
+    /// A port that opens again keeps whom it lets in.
+    pub(super) fn welcome(&self) {
+        self.leaving.send_replace(None);
     }
 
     /// A page in the order of `session_id`: those after `after`, at most `connections_max`.
@@ -102,11 +134,36 @@ impl Place {
         self.session_id
     }
 
+    /// For this socket's own turn to leave.
+    pub(super) fn farewell(&self) -> Farewell {
+        Farewell { leaving: self.connections.leaving.subscribe(), session_id: self.session_id }
+    }
+
     /// Notes whose socket it is.
     pub(super) fn identify(&self, user_id: UserId) {
         if let Some(connection) = self.connections.open().by_id.get_mut(&self.session_id) {
             connection.user_id = Some(user_id);
         }
+    }
+}
+
+/// A socket's turn, when all are to leave.
+#[derive(Debug, Clone)]
+pub(super) struct Farewell {
+    leaving: watch::Receiver<Option<Leaving>>,
+    session_id: u64,
+}
+
+impl Farewell {
+    /// Waits for it. Cancel safe.
+    pub(super) async fn turn(&mut self) {
+        let Ok(Some(leaving)) = self.leaving.wait_for(Option::is_some).await.map(|leaving| *leaving) else {
+            return std::future::pending().await;
+        };
+        // Successive numbers are far apart, and any stretch of them is spread evenly: the golden ratio's multiples, modulo 1.
+        let share = self.session_id.wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 / u64::MAX as f64;
+        // On the heap: few of those who wait here ever come to this.
+        Box::pin(tokio::time::sleep_until(leaving.since + leaving.during.mul_f64(share))).await;
     }
 }
 
@@ -159,5 +216,34 @@ mod tests {
         assert!(!all_closed.is_finished());
         drop(place);
         all_closed.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sockets_leave_one_after_the_other() {
+        const SOCKETS: usize = 4_000;
+        let connections = WsConnections::new(SOCKETS);
+        for _ in 0..SOCKETS {
+            let place = connections.admit(CLIENT).unwrap();
+            tokio::spawn(async move { place.farewell().turn().await });
+        }
+        let began = Instant::now();
+        let left = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move {
+                let mut left = Vec::new();
+                while began.elapsed() < Duration::from_secs(2) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    left.push(SOCKETS - connections.len());
+                }
+                left
+            }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(connections.len(), SOCKETS, "nobody leaves unasked");
+        connections.see_off().await;
+        assert!(began.elapsed() <= Duration::from_secs(2));
+        let left = left.await.unwrap();
+        assert!(left.windows(2).all(|pair| (150..=250).contains(&(pair[1] - pair[0]))), "{left:?}");
+        connections.all_closed().await;
     }
 }

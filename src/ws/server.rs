@@ -20,7 +20,7 @@ use super::{
     WsDeps, centrifuge, connection,
     connection::{Admitted, Sight},
     handshake::{Wish, accept_key, switching_protocols},
-    registry::Place,
+    registry::{Place, WsConnections},
 };
 use crate::http::{
     Denied, bearer_token,
@@ -62,7 +62,32 @@ impl Server for WsServer {
         let listener = bind("ws.listen", &self.deps.listen, Some(SEND_BUFFER_BYTES)).await?;
         let routes = self.routes.clone();
         let serve = move |accepted| serve(accepted, routes.clone());
-        Ok(Box::new(Port::open("ws", listener, Arc::clone(&self.handshakes), serve)))
+        let connections = Arc::clone(&self.deps.connections);
+        connections.welcome();
+        Ok(Box::new(WsPort { port: Port::open("ws", listener, Arc::clone(&self.handshakes), serve), connections }))
+    }
+}
+
+/// The port at work, and the sockets that came through it.
+struct WsPort {
+    port: Port,
+    connections: Arc<WsConnections>,
+}
+
+#[async_trait]
+impl Running for WsPort {
+    fn place(&self) -> &str {
+        self.port.place()
+    }
+
+    async fn failed(&mut self) -> ServerError {
+        self.port.failed().await
+    }
+
+    /// Nobody comes in any more; those who are here leave one after the other, while the stream goes on for the rest.
+    async fn drain(self: Box<Self>) {
+        Box::new(self.port).drain().await;
+        self.connections.see_off().await;
     }
 }
 

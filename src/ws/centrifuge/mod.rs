@@ -25,8 +25,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
     WsDeps,
-    connection::{Connection, End, LOGIN_ENDED, Leave, OVERLOADED, SESSION_END_TIMEOUT, upgraded},
-    registry::Place,
+    connection::{Cause, Connection, End, LOGIN_ENDED, Leave, OVERLOADED, SESSION_END_TIMEOUT, upgraded},
+    registry::{Farewell, Place},
 };
 use crate::http::Viewer;
 use token::Refused;
@@ -99,7 +99,7 @@ impl Client {
         if let Some(user_id) = user_id {
             place.identify(user_id);
         }
-        let leave = leave(&viewer, deps);
+        let leave = leave(&viewer, deps, place.farewell());
         let (done, closed) = oneshot::channel();
         let arguments = self.arguments(id, viewer, place, deps, done).ok_or(End::Close(Close::SERVER_ERROR))?;
         match deps.centrifuge.sessions.start_child_with(place.session_id(), ChildStart::once(arguments)).await {
@@ -191,7 +191,10 @@ impl Client {
             let wake_at = self.wake_at(&stay, deps);
             let step = tokio::select! {
                 word = &mut stay.closed => return End::Close(word.unwrap_or(Close::SERVER_ERROR)),
-                () = stay.leave.ended() => Err(End::Close(LOGIN_ENDED)),
+                cause = stay.leave.ended() => Err(End::Close(match cause {
+                    Cause::LoginEnded => LOGIN_ENDED,
+                    Cause::Shutdown => Close::SHUTDOWN,
+                })),
                 () = told(&mut stay.handled) => {
                     stay.handled = None;
                     Ok(())
@@ -279,7 +282,7 @@ impl Client {
         if viewer.credential.map(|credential| credential.login.user_id) != stay.user_id {
             return Err(End::Close(Close::INVALID_TOKEN));
         }
-        stay.leave = leave(&viewer, deps);
+        stay.leave = leave(&viewer, deps, stay.leave.farewell.clone());
         let ttl_s = token::ttl_s(&viewer);
         Ok(CentrifugeSessionMessage::Refreshed { id, view: viewer.view, ttl_s })
     }
@@ -316,8 +319,8 @@ impl Client {
 }
 
 /// What may end the socket from outside.
-fn leave(viewer: &Viewer, deps: &WsDeps) -> Leave {
-    let mut leave = Leave::of(viewer.credential, &*deps.access);
+fn leave(viewer: &Viewer, deps: &WsDeps, farewell: Farewell) -> Leave {
+    let mut leave = Leave::of(viewer.credential, &*deps.access, farewell);
     leave.until = leave.until.map(|until| until + REFRESH_GRACE);
     leave
 }
