@@ -1,6 +1,6 @@
 //! Backends that are away for a while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Load, LoadPlan, Mode, Repeats, Services, Setup, World, campaign, turn, until};
 
@@ -24,6 +24,16 @@ impl Backend {
             Self::Postgres => services.postgres.as_ref().unwrap().stop().await,
         };
         stopped.unwrap();
+    }
+
+    async fn kill(self, services: &Services) {
+        let killed = match self {
+            Self::Redis => services.redis.kill().await,
+            Self::Kafka => services.own_kafka.as_ref().unwrap().kill().await,
+            Self::Mqtt => services.mosquitto.kill().await,
+            Self::Postgres => services.postgres.as_ref().unwrap().kill().await,
+        };
+        killed.unwrap();
     }
 
     async fn start(self, services: &Services) {
@@ -65,6 +75,57 @@ async fn a_backend_that_is_away_under_load_costs_nothing_and_comes_back_by_itsel
     }
     let ledger = load.stop().await;
     // Devices sent again what mosquitto had not acknowledged when it stopped.
+    ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
+}
+
+/// What mosquitto acknowledged and had not saved when it is killed is lost with it: devices publish to the daemon's own broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_is_killed_under_load_costs_nothing() {
+    let _turn = turn().await;
+    let setup = Setup::default().set("stream.history_max", 1_000_000).own_kafka().embedded_broker();
+    let world = World::start(Mode::Services, setup).await;
+    let services = world.services.as_ref().unwrap();
+    let load = Load::start(&world, LoadPlan { connections: 2, devices: 5, messages_per_second: 1_000 }).await;
+    let device = load.devices()[0].clone();
+    let head = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
+    for backend in [Backend::Redis, Backend::Kafka, Backend::Postgres] {
+        let before = until("the stream to move", &head).await;
+        until("the stream to move on", async || head().await.filter(|now| *now > before + 20)).await;
+        backend.kill(services).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        backend.start(services).await;
+        let back = Instant::now();
+        let before = until("the stream to move again", &head).await;
+        until("the stream to move on", async || head().await.filter(|now| *now > before + 20)).await;
+        println!("{backend:?}: silent for {:?} after it was back", back.elapsed());
+        world.daemon.wait_until_ready(Duration::from_secs(60)).await.unwrap();
+    }
+    let ledger = load.stop().await;
+    ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_journal_holds_acknowledgements_back_until_the_log_is_there_again() {
+    let _turn = turn().await;
+    let setup = Setup::default().set("stream.history_max", 1_000_000).set("journal.bytes_max", 1 << 20);
+    let setup = setup.set("mqtt.packet_size_max", 1 << 16);
+    let world = World::start(Mode::Services, setup.own_kafka().embedded_broker()).await;
+    let services = world.services.as_ref().unwrap();
+    let load = Load::start(&world, LoadPlan { connections: 2, devices: 5, messages_per_second: 2_000 }).await;
+    let is_full = async |full: f64| (world.metric("orinoco_journal_full").await? == full).then_some(());
+    let accepted = async || world.metric("orinoco_messages_accepted_total").await;
+    Backend::Kafka.stop(services).await;
+    until("a full journal", async || is_full(1.0).await).await;
+    let acknowledged = until("the number of acknowledged messages", &accepted).await;
+    assert_eq!(world.get("/readyz").await.status, 503);
+    tokio::time::sleep(Duration::from_secs(campaign("OUTAGE_S", OUTAGE_S))).await;
+    assert_eq!(until("the number of acknowledged messages", &accepted).await, acknowledged);
+    assert!(world.metric("orinoco_journal_bytes").await.unwrap() <= f64::from(1 << 20));
+    Backend::Kafka.start(services).await;
+    until("room in the journal", async || is_full(0.0).await).await;
+    until("more messages", async || accepted().await.filter(|now| *now > acknowledged)).await;
+    world.daemon.wait_until_ready(Duration::from_secs(60)).await.unwrap();
+    let ledger = load.stop().await;
     ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
 }
 

@@ -50,6 +50,7 @@ pub(crate) enum Mode {
 pub(crate) struct Setup {
     settings: Vec<(String, String)>,
     own_kafka: bool,
+    embedded_broker: bool,
 }
 
 impl Setup {
@@ -57,6 +58,12 @@ impl Setup {
     pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
         self.settings.push((key.to_owned(), value.to_string()));
         self
+    }
+
+    /// In services mode: devices publish to the daemon itself.
+    pub(crate) fn embedded_broker(mut self) -> Self {
+        self.embedded_broker = true;
+        self.set("mqtt.backend", "embedded")
     }
 
     /// A Kafka that the test may stop.
@@ -86,6 +93,7 @@ pub(crate) struct World {
     pub(crate) data_dir: PathBuf,
     pub(crate) services: Option<Services>,
     environment: Vec<(String, String)>,
+    embedded_broker: bool,
     // Last: the daemon is gone when its files go.
     _folder: TempDir,
 }
@@ -126,7 +134,8 @@ impl World {
             assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         }
         let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
-        Self { daemon, data_dir, services, environment, _folder: folder }
+        let embedded_broker = setup.embedded_broker || services.is_none();
+        Self { daemon, data_dir, services, environment, embedded_broker, _folder: folder }
     }
 
     /// Another daemon on the same services, with the same keys.
@@ -137,14 +146,15 @@ impl World {
         config.environment.clone_from(&self.environment);
         let environment = config.environment.clone();
         let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
-        Self { daemon, data_dir, services: None, environment, _folder: folder }
+        let embedded_broker = self.embedded_broker;
+        Self { daemon, data_dir, services: None, environment, embedded_broker, _folder: folder }
     }
 
     /// `mqtt://host:port` of the broker that devices publish to.
     pub(crate) fn mqtt_url(&self) -> String {
         match &self.services {
-            Some(services) => services.mosquitto.url().to_owned(),
-            None => format!("mqtt://{}", self.daemon.mqtt_address()),
+            Some(services) if !self.embedded_broker => services.mosquitto.url().to_owned(),
+            _ => format!("mqtt://{}", self.daemon.mqtt_address()),
         }
     }
 
@@ -193,6 +203,12 @@ impl World {
         ];
         environment.extend(addresses.map(|(name, value)| (format!("ORINOCO__{name}"), value.to_owned())));
         environment
+    }
+
+    /// One number of the metrics, by its name with its labels; `None` without an answer, or without the number.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = self.daemon.get("/metrics").await.ok()?;
+        answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// The objects that a command with `--json` prints.
