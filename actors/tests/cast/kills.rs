@@ -6,31 +6,33 @@ use orinoco_actors::View;
 use orinoco_domain::{Position, pairing::Pairing};
 
 use crate::{
+    seed,
     sockets::MemorySocket,
     world::{PARTITIONS, World, publish},
 };
 
 const DEVICES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ROUNDS: u32 = 80;
+const RUNS: usize = 4;
 
-/// Publishes an X and a Y for each device and round, and kills `paths` by turns of the seed.
-async fn run(paths: &[String], seed: u64) {
+/// Publishes an X and a Y for each device and round, and kills `paths` by turns.
+async fn run(paths: &[String]) {
+    let seed = seed::begin();
     let world = World::start(Pairing::Latest).await;
     let client = world.watch(View::All, None, MemorySocket::fast()).await;
-    let mut random = fastrand::Rng::with_seed(seed);
     let mut publisher = world.publisher().await;
     let mut kills = 0;
     for round in 0..ROUNDS {
         for name in DEVICES {
             for axis in ["coordX", "coordY"] {
                 publish(&mut publisher, &format!("devices/{name}/{axis}"), &round.to_string()).await;
-                if random.u32(..15) == 0 {
-                    let path = &paths[random.usize(..paths.len())];
+                if fastrand::u32(..15) == 0 {
+                    let path = &paths[fastrand::usize(..paths.len())];
                     kills += u32::from(world.tree.kill(path).is_ok());
                 }
                 // Paused time passes only while all wait.
-                match random.u32(..8) {
-                    0 => tokio::time::sleep(Duration::from_millis(random.u64(..8))).await,
+                match fastrand::u32(..8) {
+                    0 => tokio::time::sleep(Duration::from_millis(fastrand::u64(..8))).await,
                     yields => {
                         for _ in 0..yields {
                             tokio::task::yield_now().await;
@@ -85,8 +87,8 @@ fn instances(id: &str) -> Vec<String> {
 }
 
 async fn run_seeds(paths: Vec<String>) {
-    for seed in 0..4 {
-        run(&paths, seed).await;
+    for _ in 0..RUNS {
+        run(&paths).await;
     }
 }
 

@@ -5,5 +5,6 @@ mod distant;
 mod flow;
 mod kills;
 mod login;
+mod seed;
 mod sockets;
 mod world;

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use orinoco_actors::ChallengeError;
 use orinoco_domain::challenge::{ChallengeKey, Status};
 
+use crate::seed;
+
 use super::{
     browser::{ADA, Browser, EventSource, SeenEvent},
     remote::Server,
@@ -69,7 +71,14 @@ fn done<T>(answer: Result<T, ChallengeError>, what: &str) -> Option<bool> {
     }
 }
 
-async fn log_in(near: &Arc<Daemon>, far: &Arc<Daemon>, server: &Server, what: &str, targets: &'static [Target]) {
+/// What was seen, to be compared.
+async fn log_in(
+    near: &Arc<Daemon>,
+    far: &Arc<Daemon>,
+    server: &Server,
+    what: &str,
+    targets: &'static [Target],
+) -> Vec<SeenEvent> {
     let browser = Browser::at(near).await;
     let events = EventSource::connect(near, browser.key);
     let killers = [kill_by_turns(near, browser.key, targets), kill_by_turns(far, browser.key, targets)];
@@ -97,9 +106,17 @@ async fn log_in(near: &Arc<Daemon>, far: &Arc<Daemon>, server: &Server, what: &s
     assert_eq!(began, usize::from(ended == Status::Exchanged), "{what}");
     assert_eq!(events.statuses().last(), Some(&ended), "{what}");
     assert_in_order(&events.seen().events, what);
+    events.seen().events.clone()
 }
 
-async fn end(near: &Arc<Daemon>, far: &Arc<Daemon>, server: &Server, what: &str, targets: &'static [Target]) {
+/// What was seen, to be compared.
+async fn end(
+    near: &Arc<Daemon>,
+    far: &Arc<Daemon>,
+    server: &Server,
+    what: &str,
+    targets: &'static [Target],
+) -> Vec<SeenEvent> {
     let browser = Browser::at(near).await;
     let events = EventSource::connect(near, browser.key);
     browser.scan(far).await.unwrap();
@@ -122,16 +139,39 @@ async fn end(near: &Arc<Daemon>, far: &Arc<Daemon>, server: &Server, what: &str,
     assert!(approved != Some(false) || record.status.is_terminal(), "{what}");
     assert_eq!(events.statuses().last(), Some(&record.status), "{what}");
     assert_in_order(&events.seen().events, &what);
+    events.seen().events.clone()
 }
 
 async fn rounds(targets: &'static [Target]) {
-    let server = Server::start();
+    seed::begin();
+    seeded_rounds(targets, 60).await;
+}
+
+/// The outcome of each round: what was seen, and after which (paused) time.
+async fn seeded_rounds(targets: &'static [Target], rounds: usize) -> Vec<(Vec<SeenEvent>, Duration)> {
+    let server = Server::unseeded();
+    let began = tokio::time::Instant::now();
     let (near, far) = (Arc::new(Daemon::start(&server).await), Arc::new(Daemon::start(&server).await));
-    for round in 0..60 {
+    let mut outcomes = Vec::new();
+    for round in 0..rounds {
         let what = format!("{targets:?}, round {round}");
-        log_in(&near, &far, &server, &what, targets).await;
-        end(&near, &far, &server, &what, targets).await;
+        outcomes.push((log_in(&near, &far, &server, &what, targets).await, began.elapsed()));
+        outcomes.push((end(&near, &far, &server, &what, targets).await, began.elapsed()));
     }
+    outcomes
+}
+
+#[test]
+fn a_run_with_its_seed_again_has_the_same_outcome() {
+    let seed = seed::begin();
+    let run = |seed| {
+        fastrand::seed(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(seeded_rounds(&ALL, 10))
+    };
+    let first = run(seed);
+    assert_eq!(first, run(seed));
+    assert_ne!(first, run(seed.wrapping_add(1)));
 }
 
 #[tokio::test(start_paused = true)]

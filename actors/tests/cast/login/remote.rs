@@ -31,7 +31,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The first of a test: what is random in it follows from here.
     pub(crate) fn start() -> Arc<Self> {
+        crate::seed::begin();
+        Self::unseeded()
+    }
+
+    /// For a test that seeds this thread itself.
+    pub(crate) fn unseeded() -> Arc<Self> {
         let clock: Arc<ManualClock> = Arc::default();
         let store = MemoryLoginStore::new(Arc::clone(&clock), 10_000);
         Arc::new(Self { store, clock, since: Instant::now() })
