@@ -21,7 +21,7 @@ faults: ## The tests of faults in full, on a release build: 100 kills of each ty
 	ORINOCO_TEST_BINARY=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/orinoco \
 	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_FRAMES_BETWEEN=1000 ORINOCO_TEST_OUTAGE_S=30 \
 	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 \
-	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: sharing:: supervision:: soak:: login::races
+	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: sharing:: supervision:: soak:: login::races login::kills
 
 lint: ## rustfmt, clippy, dependencies, docker-compose.yml
 	@scripts/install test

@@ -2,6 +2,7 @@
 
 mod access;
 mod flow;
+mod kills;
 mod outages;
 mod races;
 mod tokens;

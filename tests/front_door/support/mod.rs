@@ -2,6 +2,7 @@
 
 mod device;
 mod frame;
+mod killer;
 mod ledger;
 mod load;
 mod login;
@@ -16,9 +17,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use device::{Device, Token};
 pub(crate) use frame::Frame;
+pub(crate) use killer::Killer;
 pub(crate) use ledger::{Ledger, Repeats, latest};
 pub(crate) use load::{Load, LoadPlan};
-pub(crate) use login::{Tokens, call, phone};
+pub(crate) use login::{Browser, Tokens, call, phone};
 pub(crate) use rest::{Answer, exchange_http, request};
 pub(crate) use socket::{Said, Socket};
 pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
