@@ -69,7 +69,8 @@ pub(super) fn qr_payload(public_url: &str, id: &ChallengeId, nonce: &Nonce) -> S
 /// Exchanges a challenge for a login of who approved it. `view` is how it stood; whether it is the caller's was checked.
 ///
 /// # Errors
-/// [`Failed`]; `Conflict` with the status where it is not APPROVED, `Forbidden` where the account can't log in any more.
+/// [`Failed`]; `Conflict` with the status where it is not APPROVED, `Forbidden` where the account can't log in any more, or the login that
+/// approved has ended: whoever ends a stolen phone's login, or all, ends what that phone approved a moment ago as well.
 pub(super) async fn exchange(
     deps: &HttpDeps,
     caller: &Caller,
@@ -78,13 +79,18 @@ pub(super) async fn exchange(
     otc: &Otc,
 ) -> Result<TokenPair, Failed> {
     let auth = &deps.auth;
-    let user_id = match (view.status(), view.record.user_id) {
-        (Status::Approved, Some(user_id)) => user_id,
+    let phone = match (view.status(), view.record.scanner) {
+        (Status::Approved, Some(phone)) => phone,
         (status, _) => return Err(ChallengeError::Conflict(status).into()),
     };
-    let account = call(auth.accounts.by_id(user_id)).await?;
+    let account = call(auth.accounts.by_id(phone.user_id)).await?;
     let account = account.filter(|account| account.enabled);
     let account = account.ok_or(AuthError::Forbidden("the account that approved can't log in any more"))?;
+    // After the account: a login that begins now is of the generation that was read, and does not survive a later end of all.
+    let approver = call(auth.logins.load_family(&phone.session)).await?.record;
+    if approver.is_none_or(|family| family.user_id != account.id || family.generation != account.generation) {
+        return Err(AuthError::Forbidden("the login that approved has ended").into());
+    }
     let grant = view.record.device_grant.as_ref();
     for _ in 0..DRAWS_MAX {
         let login = auth.new_family(&account, grant.map(|grant| &*grant.client_id), caller)?;

@@ -162,6 +162,20 @@ async fn who_was_disabled_meanwhile_is_not_logged_in() {
 }
 
 #[tokio::test]
+async fn what_a_login_approved_is_not_exchanged_after_its_end() {
+    let api = Api::open().await;
+    for end in ["/api/v1/auth/logout", "/api/v1/auth/logout-all"] {
+        let (phone, challenge) = (phone(&api).await, make(&api).await);
+        approve(&api, &challenge, &phone).await;
+        let otc = json!({ "otc": poll(&api, &challenge).await["otc"] });
+        assert_eq!(api.with_token("POST", end, &phone.access, None).await.status, 204);
+        let answer = api.send("POST", &challenge.path("/exchange"), &proof(), Some(&otc)).await;
+        assert_eq!(answer.status, 403, "{end}: {answer:?}");
+        assert_eq!(poll(&api, &challenge).await["status"], "APPROVED");
+    }
+}
+
+#[tokio::test]
 async fn a_browser_without_a_verifier_is_bound_by_a_cookie() {
     let api = Api::open().await;
     let answer = api.send("POST", "/api/v1/qr/challenges", "", None).await;
