@@ -5,6 +5,7 @@ mod flow;
 mod kills;
 mod outages;
 mod races;
+mod secrets;
 mod tokens;
 
 use crate::support::{Mode, Setup, World};

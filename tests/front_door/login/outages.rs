@@ -51,38 +51,3 @@ async fn login_fails_closed_without_its_stores_and_streaming_goes_on() {
         .await;
     }
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_store_and_no_log_holds_a_usable_secret() {
-    let world = World::start(Mode::Services, open()).await;
-    let http = world.daemon.http_address();
-    let person = world.person().await;
-    let pending = world.browser().await;
-    let (browser, otc) = world.approved(&person.tokens).await;
-    let (exchanged, exchanged_otc) = world.approved(&person.tokens).await;
-    let tokens = crate::support::Tokens::of(&exchanged.exchange(http, &exchanged_otc).await);
-    let services = world.services.as_ref().unwrap();
-    let secrets = [
-        ("password", &person.password),
-        ("access token", &person.tokens.access),
-        ("refresh token", &person.tokens.refresh),
-        ("another refresh token", &tokens.refresh),
-        ("nonce", &pending.nonce),
-        ("challengeId", &pending.id),
-        ("verifier", &browser.verifier),
-        ("otc", &otc),
-        ("used otc", &exchanged_otc),
-    ];
-    let dumps = [
-        ("Redis QR", services.dump_redis_qr()),
-        ("PostgreSQL", services.dump_postgres()),
-        ("log", world.daemon.stderr().unwrap().into_bytes()),
-    ];
-    for (place, dump) in &dumps {
-        assert!(!dump.is_empty(), "{place} is empty");
-        for (name, secret) in secrets {
-            let found = dump.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{place} holds a {name}");
-        }
-    }
-}
