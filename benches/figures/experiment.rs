@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{backlog, fan_out, figure::Figure, idle, latency, start};
+use super::{backlog, challenges, fan_out, figure::Figure, idle, latency, start};
 
 /// For one experiment; all together take some ten minutes on two cores.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(900);
@@ -19,7 +19,7 @@ pub(crate) struct Experiment {
     pub(crate) run: fn(usize) -> LocalBoxFuture<'static, anyhow::Result<Vec<Figure>>>,
 }
 
-pub(crate) const EXPERIMENTS: [Experiment; 5] = [
+pub(crate) const EXPERIMENTS: [Experiment; 6] = [
     Experiment {
         name: "start",
         title: "start to ready, and an idle daemon",
@@ -43,6 +43,12 @@ pub(crate) const EXPERIMENTS: [Experiment; 5] = [
         title: "device to browser at 1,000 messages/s",
         about: latency::ABOUT,
         run: |rounds| Box::pin(latency::run(rounds)),
+    },
+    Experiment {
+        name: "challenges",
+        title: "100,000 live QR challenges",
+        about: challenges::ABOUT,
+        run: |rounds| Box::pin(challenges::run(rounds)),
     },
     Experiment {
         name: "backlog",

@@ -1,11 +1,12 @@
 //! `make bench`: what the daemon costs, as figures. The release daemon runs as a process on real servers of its own; devices and browsers
 //! are this process. Processor seconds and resident bytes are the daemon's and each server's, from /proc, never this process's.
 //!
-//! `cargo bench -p orinoco --bench figures -- [--list] [--rounds N] [NAME...]`: all experiments, or those whose name contains a NAME.
-//! A run of all writes docs/performance.md.
+//! `cargo bench -p orinoco --bench figures -- [--list] [--rounds N] [--write] [NAME...]`: all experiments, or those whose name contains a NAME.
+//! A run of all writes docs/performance.md; one of some puts them into it where `--write` says so.
 
 mod backlog;
 mod browser;
+mod challenges;
 mod device;
 mod experiment;
 mod fan_out;
@@ -14,6 +15,7 @@ mod idle;
 mod latency;
 mod machine;
 mod options;
+mod portal;
 mod report;
 mod start;
 mod usage;
@@ -76,6 +78,9 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
     if options.is_complete() {
         let path = report::write(&machine, options, &figures)?;
         println!("\nwritten: {path}");
+    } else if options.is_written {
+        let path = report::replace(&machine, options, &figures)?;
+        println!("\nwritten into: {path}");
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Parts of names; all experiments where none.
     names: Vec<String>,
+    /// Whether some experiments are to take their place in docs/performance.md.
+    pub(crate) is_written: bool,
 }
 
 impl Options {
@@ -30,7 +32,7 @@ impl Options {
 /// # Errors
 /// An unknown flag, or a number of rounds out of its range.
 pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Command> {
-    let mut options = Options { rounds: ROUNDS_DEFAULT, names: Vec::new() };
+    let mut options = Options { rounds: ROUNDS_DEFAULT, names: Vec::new(), is_written: false };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // cargo says so to every bench.
@@ -41,7 +43,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Resu
                 options.rounds = rounds.parse().with_context(|| format!("--rounds {rounds} is no number"))?;
                 ensure!((1..=ROUNDS_MAX).contains(&options.rounds), "--rounds is 1 to {ROUNDS_MAX}");
             }
-            flag if flag.starts_with('-') => bail!("unknown flag {flag}; there are --list and --rounds N"),
+            "--write" => options.is_written = true,
+            flag if flag.starts_with('-') => bail!("unknown flag {flag}; there are --list, --rounds N and --write"),
             name => options.names.push(name.to_owned()),
         }
     }

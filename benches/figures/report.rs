@@ -68,22 +68,61 @@ fn page(machine: &Machine, options: &Options, found: &[(&str, Vec<Figure>)]) -> 
     writeln!(page, "| load average at the end | {} |", machine::load()?)?;
     writeln!(page, "| rounds | {} |\n", options.rounds)?;
     for (name, figures) in found {
-        if let Some(experiment) = EXPERIMENTS.iter().find(|experiment| experiment.name == *name) {
-            let (title, about) = (experiment.title, experiment.about);
-            writeln!(page, "## {name}: {title}\n\n{about}\n\nAgain: `make bench ONLY={name}`\n")?;
-        }
-        page.push_str(
-            "| figure | mode | minimum | median | maximum | unit | to reach |\n|---|---|--:|--:|--:|---|---|\n",
-        );
-        for figure in figures {
-            let [least, median, most] = figure.summary().map(number);
-            let verdict = figure.verdict();
-            let (what, mode, unit) = (&figure.what, figure.mode, figure.unit);
-            writeln!(page, "| {what} | {mode} | {least} | {median} | {most} | {unit} | {verdict} |")?;
-        }
-        page.push('\n');
+        page.push_str(&section(name, figures, "")?);
     }
     page.truncate(page.trim_end().len());
     page.push('\n');
     Ok(page)
+}
+
+/// Puts experiments into the page that is there, each in place of its earlier self or at the end, and says on what it was measured; the path.
+///
+/// # Errors
+/// The page can't be read or written.
+pub(crate) fn replace(
+    machine: &Machine,
+    options: &Options,
+    found: &[(&str, Vec<Figure>)],
+) -> anyhow::Result<&'static str> {
+    let path = format!("{}/{PATH}", env!("CARGO_MANIFEST_DIR"));
+    let mut page = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let row =
+        |wanted: &str| machine.rows.iter().find(|(name, _)| *name == wanted).map_or("", |(_, text)| text.as_str());
+    let measured = format!(
+        "Measured apart from the others: orinoco {}, load average {} at the start and {} at the end, rounds {}.\n\n",
+        row("orinoco"),
+        row("load average at the start"),
+        machine::load()?,
+        options.rounds
+    );
+    for (name, figures) in found {
+        let begin = page.find(&format!("## {name}: ")).unwrap_or(page.len());
+        let end = page[begin..].find("\n## ").map_or(page.len(), |end| begin + end + 1);
+        let before = page[..begin].trim_end().to_owned();
+        page = format!("{before}\n\n{}{}", section(name, figures, &measured)?, &page[end..]);
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    fs::write(&path, page).with_context(|| path.clone())?;
+    Ok(PATH)
+}
+
+/// `measured`: on what, where that is not the whole page's.
+fn section(name: &str, figures: &[Figure], measured: &str) -> anyhow::Result<String> {
+    let mut section = String::new();
+    if let Some(experiment) = EXPERIMENTS.iter().find(|experiment| experiment.name == name) {
+        let (title, about) = (experiment.title, experiment.about);
+        writeln!(section, "## {name}: {title}\n\n{about}\n\nAgain: `make bench ONLY={name}`\n")?;
+    }
+    section.push_str(measured);
+    section
+        .push_str("| figure | mode | minimum | median | maximum | unit | to reach |\n|---|---|--:|--:|--:|---|---|\n");
+    for figure in figures {
+        let [least, median, most] = figure.summary().map(number);
+        let verdict = figure.verdict();
+        let (what, mode, unit) = (&figure.what, figure.mode, figure.unit);
+        writeln!(section, "| {what} | {mode} | {least} | {median} | {most} | {unit} | {verdict} |")?;
+    }
+    section.push('\n');
+    Ok(section)
 }

@@ -38,7 +38,7 @@ pub(crate) struct Services {
     pub(crate) mosquitto: Mosquitto,
     pub(crate) kafka: Kafka,
     pub(crate) redis_ws: Redis,
-    redis_qr: Redis,
+    pub(crate) redis_qr: Redis,
     postgres: Postgres,
 }
 
