@@ -71,17 +71,23 @@ async fn many_refreshes_at_once_get_one_successor_while_challenges_are_killed(mo
     let mut tasks = JoinSet::new();
     for number in 0..campaign("AT_ONCE", AT_ONCE) {
         let (token, address) = (token.clone(), addresses[number % addresses.len()].clone());
-        let asked = if number % 2 == 0 { exchanged.clone() } else { waiting.clone() };
+        // By a few, so that the crowd is done within the 10 s of leniency on a slow machine too.
+        let asked = (number % 10 == 0).then(|| if number % 20 == 0 { exchanged.clone() } else { waiting.clone() });
         tasks.spawn(async move {
-            let refresh = call(&address, "POST", "auth/refresh", "", Some(json!({"refreshToken": token})));
-            tokio::join!(refresh, asked.poll(&address)).0
+            if let Some(asked) = asked {
+                asked.poll(&address).await;
+            }
+            call(&address, "POST", "auth/refresh", "", Some(json!({"refreshToken": token}))).await
         });
     }
     let answers = tasks.join_all().await;
     let kills: usize = killers.into_iter().map(Killer::stop).sum();
     println!("{mode:?}: {kills} kills");
     assert!(kills > 0);
-    let mut successors: Vec<String> = answers.iter().map(|answer| Tokens::of(answer).refresh).collect();
+    // More at once than the stores answer in time: who is told to come again has lost nothing.
+    let (answered, away): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status != 503);
+    away.into_iter().for_each(assert_away);
+    let mut successors: Vec<String> = answered.into_iter().map(|answer| Tokens::of(answer).refresh).collect();
     successors.dedup();
     let [successor] = &successors[..] else { panic!("{} successors", successors.len()) };
     assert_eq!(world.refresh(successor).await.status, 200, "nothing was revoked");
