@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::kill::kill;
 use super::server::TreeSlot;
 use super::{CONNECTIONS_MAX, END_LOGINS_MAX, IDLE_MAX, LINE_BYTES_MAX};
 
@@ -95,22 +96,14 @@ async fn answer(line: &[u8], slot: &TreeSlot) -> Value {
     };
     match request {
         Request::Tree => of_tree(&|tree| json!({ "snapshot": tree.inspect() })),
-        Request::Kill { path } => of_tree(&|tree| kill(tree, &path)),
+        Request::Kill { path } => of_tree(&|tree| kill_or_say_why(tree, &path)),
         Request::EndLogins { user_id, reason } => end_logins(UserId(user_id), &reason, slot).await,
     }
 }
 
-fn kill(tree: &Tree, path: &str) -> Value {
-    if !tree.chaos().allow_kill {
-        return failure(
-            "killing is not allowed; supervision.toml must say [chaos] allow_kill = true, and orinoco be started anew",
-        );
-    }
-    match tree.kill(path) {
-        Ok(()) => {
-            tracing::warn!(path, "killed by an operator");
-            json!({ "killed": path })
-        }
+fn kill_or_say_why(tree: &Tree, path: &str) -> Value {
+    match kill(tree, path) {
+        Ok(()) => json!({ "killed": path }),
         Err(error) => failure(error.to_string()),
     }
 }

@@ -14,6 +14,7 @@
 
 mod client;
 mod connection;
+mod kill;
 mod logins;
 mod server;
 mod socket;
@@ -24,6 +25,7 @@ mod tests;
 use std::time::Duration;
 
 pub use client::{Client, ControlError};
+pub(crate) use kill::{KillError, kill};
 pub use logins::{EndLoginsError, LoginEnder};
 pub use server::{ControlServer, TreeSlot};
 

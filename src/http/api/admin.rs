@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     auth::{AccountChange, call},
+    control::{self, KillError},
     http::{
         body,
         problem::Problem,
@@ -153,9 +154,34 @@ fn cursor(after: Option<&str>) -> Result<(bool, u64), Problem> {
 pub(super) async fn actors(request: &Request) -> Result<Response, Problem> {
     request.no_query()?;
     request.administrator().await?;
-    let starting = || Problem::unavailable("the tree is still starting; try again");
     let tree = request.deps.tree.tree().ok_or_else(starting)?;
-    Ok(answer(StatusCode::OK, &json!({ "actors": tree.inspect() })))
+    Ok(answer(StatusCode::OK, &json!({ "actors": tree.inspect(), "killAllowed": tree.chaos().allow_kill })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KillBody {
+    path: String,
+}
+
+/// As `orinoco tree --kill`.
+pub(super) async fn kill_actor(request: &Request) -> Result<Response, Problem> {
+    request.no_query()?;
+    let administrator = request.administrator().await?;
+    let body: KillBody = request.json()?;
+    let tree = request.deps.tree.tree().ok_or_else(starting)?;
+    control::kill(tree, &body.path).map_err(|error| match error {
+        KillError::NotAllowed => Problem::new(StatusCode::FORBIDDEN, error.to_string()),
+        KillError::NotThere(_) => Problem::not_found(error.to_string()),
+    })?;
+    let (actor, address) = (Some(administrator.account.id), Some(request.caller.address));
+    let detail = format!("killed the actor {}", body.path);
+    request.auth().audit().write(AuditEvent::AuthorizationAdmin, actor, address, &detail).await;
+    Ok(no_content())
+}
+
+fn starting() -> Problem {
+    Problem::unavailable("the tree is still starting; try again")
 }
 
 pub(super) async fn audit(request: &Request) -> Result<Response, Problem> {

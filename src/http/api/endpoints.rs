@@ -34,6 +34,7 @@ pub(super) enum Endpoint {
     RevokeDeviceSecret,
     Connections,
     Actors,
+    KillActor,
     Audit,
 }
 
@@ -94,6 +95,7 @@ const RESOURCES: &[Resource] = &[
     ),
     get("/api/v1/admin/connections", &[(Method::GET, Endpoint::Connections)]),
     get("/api/v1/admin/actors", &[(Method::GET, Endpoint::Actors)]),
+    post("/api/v1/admin/actors/kill", &[(Method::POST, Endpoint::KillActor)]),
     get("/api/v1/admin/audit", &[(Method::GET, Endpoint::Audit)]),
 ];
 

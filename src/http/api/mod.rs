@@ -105,6 +105,7 @@ async fn dispatch(endpoint: Endpoint, request: Request) -> Result<Response, Prob
         Endpoint::RevokeDeviceSecret => admin::revoke_device_secret(&request).await,
         Endpoint::Connections => admin::connections(&request).await,
         Endpoint::Actors => admin::actors(&request).await,
+        Endpoint::KillActor => admin::kill_actor(&request).await,
         Endpoint::Audit => admin::audit(&request).await,
     }
 }
