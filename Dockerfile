@@ -1,5 +1,13 @@
 # The daemon as an image. docker-compose.yml builds and configures it.
 
+# The web console, which the binary holds.
+FROM node:22-bookworm-slim AS console
+WORKDIR /web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+COPY web .
+RUN node build.mjs
+
 FROM rust:1.95-bookworm AS build
 # paho-mqtt builds its C library, against OpenSSL.
 RUN apt-get update \
@@ -7,6 +15,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
+COPY --from=console /web/dist web/dist
 # The caches stay on the building machine: a second build compiles what changed. The binary must leave the cached folder.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \

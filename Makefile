@@ -1,6 +1,6 @@
 # Each target installs what it lacks (scripts/install) on a fresh Debian.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint fmt advisories stack-up stack-down stack-clean bench
+.PHONY: help run test faults console lint fmt advisories stack-up stack-down stack-clean bench
 
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -10,6 +10,7 @@ help: ## Lists the targets
 
 run: ## Builds and serves in embedded mode, with demo accounts and simulated devices
 	@scripts/install build
+	@scripts/console
 	cargo run --release --locked --bin orinoco -- serve --demo
 
 test: ## All checks and tests, on real services started for it on free ports
@@ -17,17 +18,23 @@ test: ## All checks and tests, on real services started for it on free ports
 
 faults: ## The tests of faults in full, on a release build: 100 kills of each type of actor and of one of three daemons, outages of 30 s, load for 20 minutes (2 hours)
 	@scripts/install build services
+	@scripts/console
 	cargo build --release --locked --bin orinoco
 	ORINOCO_TEST_BINARY=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/orinoco \
 	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_FRAMES_BETWEEN=1000 ORINOCO_TEST_OUTAGE_S=30 \
 	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 \
 	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: sharing:: supervision:: soak:: login::races login::kills
 
-lint: ## rustfmt, clippy, dependencies, docker-compose.yml
+console: ## Builds the web console into web/dist, for cargo to find; `run` and `test` do so by themselves
+	@scripts/install build
+	@scripts/console
+
+lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docker-compose.yml
 	@scripts/install test
 	cargo fmt --all --check
 	@scripts/check-files
 	@scripts/check-compose
+	@scripts/console check
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	cargo clippy --workspace --all-targets -- -D warnings
 

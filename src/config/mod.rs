@@ -184,6 +184,12 @@ impl Config {
         }
     }
 
+    /// How browsers reach the WebSocket port, without a slash at the end; `None` where that was not said.
+    #[must_use]
+    pub fn ws_public_url(&self) -> Option<String> {
+        self.ws.public_url.as_ref().map(|url| url.expose().trim_end_matches('/').to_owned())
+    }
+
     /// The broker that devices publish to: the embedded one where it is used and nothing else was said.
     #[must_use]
     pub fn mqtt_url(&self) -> String {

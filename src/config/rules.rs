@@ -22,10 +22,24 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     if config.http.public_url.as_ref().is_some_and(super::ServiceUrl::has_credentials) {
         reader.reject(&["http.public_url"], "must hold no user and no password: everyone sees it");
     }
+    check_socket_url(config, reader);
     let in_the_clear =
         |url: &super::ServiceUrl| url.expose().starts_with("http://") && !url.hosts().iter().all(HostPort::is_loopback);
     if config.http.public_url.as_ref().is_some_and(in_the_clear) {
         reader.reject(&["http.public_url"], "must be https unless on loopback: passwords and tokens go there");
+    }
+}
+
+fn check_socket_url(config: &Config, reader: &mut Reader) {
+    let Some(url) = &config.ws.public_url else { return };
+    if url.has_credentials() {
+        reader.reject(&["ws.public_url"], "must hold no user and no password: everyone sees it");
+    }
+    if url.hosts().len() != 1 || url.expose().contains(['?', '#', ';', ',', '\'']) {
+        reader.reject(&["ws.public_url"], "must be one host, with a port and a path at most");
+    }
+    if url.expose().starts_with("ws://") && !url.hosts().iter().all(HostPort::is_loopback) {
+        reader.reject(&["ws.public_url"], "must be wss unless on loopback: tokens go there");
     }
 }
 

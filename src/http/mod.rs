@@ -14,6 +14,7 @@
 //! | `challenges` | what REST and OAuth do alike with QR challenges |
 //! | `api` | accounts, logins, QR challenges, administration |
 //! | `oauth` | OAuth 2.0, and its own form of errors |
+//! | `console` | the web console
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
 //! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
@@ -35,6 +36,7 @@ mod api;
 mod body;
 mod challenges;
 mod client;
+mod console;
 mod devices;
 pub(crate) mod listen;
 mod oauth;
@@ -50,6 +52,7 @@ pub(crate) mod tests;
 pub(crate) use access::bearer_token;
 pub use access::{Access, Credential, Denied, PublicOnly, Viewer};
 pub use api::{OpenStream, StreamTable};
+pub use console::Console;
 pub use origin::Origins;
 pub use server::HttpServer;
 
@@ -74,6 +77,7 @@ pub struct HttpDeps {
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     pub connections: Arc<WsConnections>,
+    pub console: Console,
     pub tree: TreeSlot,
     pub health: Health,
     pub prometheus: PrometheusHandle,

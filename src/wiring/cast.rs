@@ -25,7 +25,7 @@ use crate::{
     auth::{Auth, TokenAccess},
     config::{Backend, Config, OnDataLoss, PairingMode},
     control::{ControlServer, TreeSlot},
-    http::{Access, HttpDeps, HttpServer, Origins, StreamTable},
+    http::{Access, Console, HttpDeps, HttpServer, Origins, StreamTable},
     ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
@@ -277,6 +277,11 @@ impl Cast {
             ),
             trusted_proxies: self.config.http.trusted_proxies.clone().unwrap_or_default(),
             connections: Arc::clone(&self.connections),
+            console: Console {
+                socket_url: self.config.ws_public_url(),
+                socket_port: self.config.ws.listen.port(),
+                stream_is_public: self.config.stream.public,
+            },
             tree: self.tree.clone(),
             health: self.health.clone(),
             prometheus: self.prometheus.clone(),

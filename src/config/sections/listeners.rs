@@ -31,6 +31,9 @@ section! {
     Ws = "ws" {
         /// Where it listens.
         listen: HostPort = "listen", address(), Fixed("127.0.0.1:8081");
+        /// How browsers reach it: where the web console connects. Where this is empty: the page's host, at the port of
+        /// `ws.listen`.
+        public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("ws", 80), ("wss", 443)])), Fixed("");
         /// Sockets at a time; a further one gets 503. Each needs a file descriptor.
         connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("100000");
         /// Bytes queued for one client. At the limit only the newest value of each device is kept, then the socket is closed

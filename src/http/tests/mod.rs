@@ -5,6 +5,7 @@
 mod accounts;
 mod challenges;
 mod connections;
+mod console;
 mod login;
 mod oauth;
 mod reading;

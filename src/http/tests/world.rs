@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     control::TreeSlot,
-    http::{Access, Denied, HttpDeps, Origins, PublicOnly, StreamTable, Viewer},
+    http::{Access, Console, Denied, HttpDeps, Origins, PublicOnly, StreamTable, Viewer},
     ws::WsConnections,
 };
 
@@ -147,6 +147,7 @@ impl World {
             origins: Origins::new(PUBLIC_URL, vec!["https://app.example".to_owned()]),
             trusted_proxies: Vec::new(),
             connections: WsConnections::new(10),
+            console: Console { socket_url: None, socket_port: 8081, stream_is_public: true },
             tree: TreeSlot::default(),
             health: self.health.clone(),
             prometheus: recorder.handle(),
