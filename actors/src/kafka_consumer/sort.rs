@@ -69,9 +69,15 @@ impl Sorter {
         RecordId { origin, sequence: fetched.offset.unsigned_abs() }
     }
 
+    /// A record that came from MQTT gets the topic of its message back, and what is replayed from there means the same.
     fn dead_letter(&self, fetched: &FetchedRecord, reason: impl ToString) -> RawRecord {
         let now_ms = self.clock.now_ms();
-        let topic = format!("kafka:{}/{}/{}", fetched.axis.name(), self.partition, fetched.offset);
+        let topic = match (fetched.record.id().map(|id| id.origin), &fetched.record.key) {
+            (Some(Origin::Journal { .. }), Some(key)) => {
+                format!("devices/{}/{}", String::from_utf8_lossy(key), fetched.axis.name())
+            }
+            _ => format!("kafka:{}/{}/{}", fetched.axis.name(), self.partition, fetched.offset),
+        };
         let time = Timestamp::from_epoch_ms(now_ms).map(|time| time.as_str().to_owned()).unwrap_or_default();
         let id = fetched.record.id().unwrap_or_else(|| self.place(fetched));
         DeadLetter::new(topic, &fetched.record.value, reason, time).encode(&id, now_ms)

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
-use orinoco_domain::{Axis, DeadLetter, Position, RawRecord, partition_of};
+use orinoco_domain::{Axis, DeadLetter, HEADER_ID, Origin, Position, RawRecord, RecordId, partition_of};
 use orinoco_ports::{Fetched, FetchedRecord, SystemClock};
 
 use super::sort::Sorter;
@@ -65,4 +65,12 @@ fn rubbish_and_devices_beyond_the_bound_are_dead_letters_with_their_place() {
         sorted.aside.dead_letters.iter().map(|raw| serde_json::from_slice(&raw.value).unwrap()).collect();
     assert_eq!(letters[0].topic, format!("kafka:coordX/{partition}/2"));
     assert!(letters[1].reason.contains("stream.devices_max (1)"), "{}", letters[1].reason);
+    assert_eq!(letters[1].topic, format!("kafka:coordX/{partition}/3"));
+    // One that came by MQTT has its topic back.
+    let mut records = fetched(vec![(Axis::X, 1, Some("a"), "1"), (Axis::Y, 2, Some(&*other), "1")]);
+    let id = RecordId { origin: Origin::Journal { journal: "j1".to_owned(), ingest_epoch: 1 }, sequence: 7 };
+    records.records[1].record.headers.push((HEADER_ID.to_owned(), id.to_string().into_bytes()));
+    let sorted = sorter.sort(Position::default(), records);
+    let letter: DeadLetter = serde_json::from_slice(&sorted.aside.dead_letters[0].value).unwrap();
+    assert_eq!(letter.topic, format!("devices/{other}/coordY"));
 }
