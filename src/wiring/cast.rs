@@ -342,6 +342,8 @@ fn clock() -> Arc<dyn Clock> {
 
 fn count_instances(catalog: &mut Catalog, config: &Config, partitions: u32) {
     let brokers = u32::from(config.mqtt.backend == Backend::Embedded);
+    // Groups know their instances by partition: a second child of a name would be numbered on.
+    let catalog = catalog.each_start_once();
     catalog.instances(names::PER_PARTITION, partitions).instances(names::EMBEDDED_BROKER, brokers);
 }
 

@@ -53,10 +53,15 @@ fn a_mistake_in_the_tree_is_named_with_file_and_line() {
     let unknown_strategy = tree.replacen("strategy = \"one_for_one\"", "strategy = \"one_for_some\"", 1);
     let unknown_name = tree.replace("start = \"KafkaProducer\"", "start = \"NoSuchActor\"");
     let duplicate = tree.replace("id = \"producer\"", "id = \"leases\"");
+    let twice = tree.replace(
+        "start = \"KafkaProducer\"",
+        "start = \"KafkaProducer\" },\n  { id = \"again\", start = \"KafkaProducer\"",
+    );
     let unknown_key = format!("{tree}\ncolour = \"blue\"\n");
     let cases = [
         (&unknown_strategy, line_of(&unknown_strategy, "one_for_some")),
         (&unknown_name, line_of(&unknown_name, "NoSuchActor")),
+        (&twice, line_of(&twice, "id = \"again\"")),
         (&duplicate, line_of(&duplicate, "KafkaProducer")),
         (&unknown_key, line_of(&unknown_key, "colour")),
     ];
@@ -95,6 +100,16 @@ fn a_data_directory_that_is_none_ends_the_daemon_with_its_name() {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         assert!(stderr(&output).contains(file.to_str().unwrap()), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn dead_letters_that_can_not_be_read_are_not_taken_for_none() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let output = command(&[], &file, &["dlq", "list"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(stderr(&output).contains("dead-letters"), "{}", stderr(&output));
 }
 
 fn listening_anywhere() -> Vec<(String, String)> {

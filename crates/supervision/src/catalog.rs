@@ -56,6 +56,7 @@ pub struct Catalog {
     workers: BTreeMap<&'static str, Arc<dyn Starter>>,
     pools: BTreeMap<&'static str, Arc<dyn PoolRuntime>>,
     groups: BTreeMap<&'static str, Box<dyn Any + Send + Sync>>,
+    is_each_start_once: bool,
 }
 
 impl Catalog {
@@ -67,6 +68,12 @@ impl Catalog {
     /// Says what `instances = "name"` means: this many, `id.0` and so on; with 0 the child is left out.
     pub fn instances(&mut self, name: &'static str, count: u32) -> &mut Self {
         self.counts.insert(name, count);
+        self
+    }
+
+    /// Refuses files that list a `start` for a second child: for a program that counts on the actors of a name being one child's instances.
+    pub fn each_start_once(&mut self) -> &mut Self {
+        self.is_each_start_once = true;
         self
     }
 
@@ -172,7 +179,10 @@ impl Check<'_> {
     }
 
     fn worker(&mut self, start: &str, line: usize) {
-        self.used.insert(start.to_owned());
+        if !self.used.insert(start.to_owned()) && self.catalog.is_each_start_once {
+            let remedy = "remove one of them; `instances` makes several actors of one child";
+            self.problem(line, format!("`{start}` is the start of two children, and this program has one; {remedy}"));
+        }
         if self.catalog.workers.contains_key(start) {
             return;
         }

@@ -88,7 +88,11 @@ impl DeadLetterReader {
     /// [`LogError::Unavailable`], [`LogError::Misconfigured`] where a file is damaged.
     pub fn page(&self, cursor: Option<&str>, letters_max: usize) -> Result<DeadLetterPage, LogError> {
         let after = parse_cursor(cursor)?;
-        if !self.directory.exists() {
+        let exists = self.directory.try_exists().map_err(|error| LogError::Unavailable {
+            place: self.directory.display().to_string(),
+            reason: format!("{error}; run this as the user that the daemon runs as"),
+        })?;
+        if !exists {
             return Ok(DeadLetterPage::default());
         }
         let set = SegmentSet::open_read_only(&self.directory)?;
