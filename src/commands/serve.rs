@@ -73,13 +73,18 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let tree = Tree::start(plan, cast.catalog()).await?;
+    let tree = tokio::select! {
+        tree = Tree::start(plan, cast.catalog()) => tree?,
+        // A part of it never comes up. Nothing was accepted yet that could be lost.
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
     slot.fill(tree.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
     if args.demo {
-        demo_accounts::make(&auth, DEMO_DEVICE, &mut Output::stdout()).await?;
         tokio::spawn(demo(Arc::clone(&config)));
+        demo_accounts::make(&auth, DEMO_DEVICE, &mut Output::stdout()).await?;
     }
     let exit = tokio::select! {
         _ = terminate.recv() => None,
