@@ -64,7 +64,7 @@ async fn viewer(deps: &HttpDeps, headers: &HeaderMap) -> Result<Viewer, Problem>
 async fn devices(deps: Arc<HttpDeps>, headers: HeaderMap, query: &str) -> Result<Response, Problem> {
     let viewer = viewer(&deps, &headers).await?;
     let query = Query::parse(query, &["limit", "after"])?;
-    let limit = limit(&query)?;
+    let limit = query.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
     let after = query.device("after")?;
     let page = match viewer.view {
         View::All => all_devices(&deps, after.as_ref(), limit).await?,
@@ -119,7 +119,7 @@ async fn history(deps: Arc<HttpDeps>, headers: HeaderMap, device: &str, query: &
     let viewer = viewer(&deps, &headers).await?;
     let device = visible(&viewer, device)?;
     let query = Query::parse(query, &["limit", "after"])?;
-    let limit = limit(&query)?;
+    let limit = query.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
     let partition = partition(&deps, &device);
     let after = match query.number("after", 0..=u64::MAX)? {
         Some(after) => after,
@@ -151,12 +151,6 @@ fn visible(viewer: &Viewer, segment: &str) -> Result<DeviceId, Problem> {
         return Ok(device);
     }
     Err(Problem::new(StatusCode::FORBIDDEN, "this account may see its own device only"))
-}
-
-fn limit(query: &Query) -> Result<usize, Problem> {
-    let limit = query.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
-    // At most 1000.
-    Ok(limit as usize)
 }
 
 fn partition(deps: &HttpDeps, device: &DeviceId) -> u32 {

@@ -34,6 +34,16 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// `limit`, the entries of one answer. More than `most` is taken for `most`: `next` leads to the rest.
+    ///
+    /// # Errors
+    /// 400: no whole number, or none at all.
+    pub(crate) fn limit(&self, usually: u64, most: u64) -> Result<usize, Problem> {
+        let limit = self.number("limit", 1..=u64::MAX)?.unwrap_or(usually).min(most);
+        // Far below what a machine can address.
+        Ok(limit as usize)
+    }
+
     /// # Errors
     /// 400: no whole number in the range.
     pub(crate) fn number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
@@ -42,7 +52,10 @@ impl Query {
         match text.parse() {
             Ok(number) if digits && range.contains(&number) => Ok(Some(number)),
             _ => {
-                let allowed = format!("use a whole number from {} to {}", range.start(), range.end());
+                let allowed = match range.end() {
+                    &u64::MAX => format!("use a whole number, {} or more", range.start()),
+                    end => format!("use a whole number from {} to {end}", range.start()),
+                };
                 Err(wrong(name, &format!("is {text:?}; {allowed}")))
             }
         }
@@ -81,6 +94,13 @@ mod tests {
         assert_eq!(query.device("device").unwrap(), Some(DeviceId::parse("a-b").unwrap()));
         assert_eq!(query.number("limit", 1..=10).unwrap(), Some(10));
         assert_eq!(query.number("after", 0..=u64::MAX).unwrap(), None);
+    }
+
+    #[test]
+    fn a_limit_beyond_the_most_is_the_most() {
+        let limit = |raw: &str| Query::parse(raw, &["limit"]).unwrap().limit(100, 1000).map_err(|_| ());
+        assert_eq!([limit(""), limit("limit=7"), limit("limit=1001")], [Ok(100), Ok(7), Ok(1000)]);
+        assert_eq!([limit("limit=0"), limit("limit=-1"), limit("limit=all")], [Err(()); 3]);
     }
 
     #[test]

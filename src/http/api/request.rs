@@ -80,8 +80,6 @@ impl Request {
     /// 400.
     pub(super) fn page(&self) -> Result<(usize, Query), Problem> {
         let query = Query::parse(&self.query, &["limit", "after"])?;
-        let limit = query.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
-        // At most 1000.
-        Ok((limit as usize, query))
+        Ok((query.limit(LIMIT_DEFAULT, LIMIT_MAX)?, query))
     }
 }
