@@ -21,6 +21,8 @@ use super::{
 const POLL_MAX: Duration = Duration::from_secs(5);
 /// How long an answer of the second axis is waited for, where the first has brought records: most pairs are written at once.
 const SECOND_AXIS_WAIT: Duration = Duration::from_millis(2);
+/// The same where the second axis is known to have records there, as in a replay: without them the first axis's would find no partner.
+const SECOND_AXIS_BEHIND_WAIT: Duration = Duration::from_secs(1);
 /// A poll that was under way when the call began gets so long at least to bring what is there.
 const TAKEN_UP_WAIT: Duration = Duration::from_millis(50);
 
@@ -85,7 +87,7 @@ impl Reader {
             let Ok((axis, answer)) = timeout_at(patience, self.first_answer()).await else { break };
             answered[index(axis)] = true;
             if self.take(axis, answer, &mut arrived)? {
-                if let Ok((second, answer)) = timeout(SECOND_AXIS_WAIT, self.first_answer()).await {
+                if let Ok((second, answer)) = timeout(self.second_axis_wait(axis, from), self.first_answer()).await {
                     self.take(second, answer, &mut arrived)?;
                 }
                 break;
@@ -95,6 +97,11 @@ impl Reader {
             }
         }
         Ok(self.fetched(from, arrived))
+    }
+
+    fn second_axis_wait(&self, first: Axis, from: Position) -> Duration {
+        let is_behind = Axis::BOTH.iter().any(|axis| *axis != first && self.end.of(*axis) > from.of(*axis));
+        if is_behind { SECOND_AXIS_BEHIND_WAIT } else { SECOND_AXIS_WAIT }
     }
 
     /// Starts a poll of the axis from there, unless one is under way.

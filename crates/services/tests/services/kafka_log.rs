@@ -104,6 +104,18 @@ async fn kcat_reads_what_is_written() {
 }
 
 #[tokio::test]
+async fn one_who_begins_far_behind_fetches_both_axes_together() {
+    let topics = Topics::new().await;
+    let log = topics.log().await;
+    let records: Vec<_> = (0..200).map(|number| (Axis::X, record(number))).chain([(Axis::Y, record(1))]).collect();
+    log.produce(0, &records).await.unwrap();
+    for _ in 0..20 {
+        let fetched = topics.log().await.fetch(0, Position::default(), 1 << 20, DEADLINE).await.unwrap();
+        assert_eq!((fetched.next.x, fetched.next.y), (200, 1), "a replay would find no partner for X");
+    }
+}
+
+#[tokio::test]
 async fn records_of_other_producers_are_read_whatever_they_compress_with() {
     let topics = Topics::new().await;
     let log = topics.log().await;
