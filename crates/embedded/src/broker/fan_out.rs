@@ -20,6 +20,7 @@ use rmqtt::types::{
 };
 
 use super::counters::Counters;
+use super::entries::PatientEntry;
 use super::options::BrokerOptions;
 
 /// How many messages there are for somebody.
@@ -136,7 +137,7 @@ impl Shared for BoundedFanOut {
     }
 
     fn entry(&self, id: Id) -> Box<dyn Entry> {
-        self.inner.entry(id)
+        Box::new(PatientEntry::new(self.inner.entry(id)))
     }
 
     fn exist(&self, client_id: &str) -> bool {

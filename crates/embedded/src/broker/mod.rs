@@ -22,6 +22,7 @@
 
 mod authentication;
 mod counters;
+mod entries;
 mod exactly_once;
 mod fan_out;
 mod gate;

@@ -68,6 +68,34 @@ async fn a_client_that_says_nothing_for_its_keep_alive_is_closed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_at_once_is_taken_however_it_left() {
+    let setup = Setup::new().await;
+    for version in VERSIONS {
+        for round in 0..180 {
+            let mut client = Client::connect(setup.address, Connect::new(version, "device")).await;
+            match round % 3 {
+                0 => client.cut(),
+                1 => client.finish_sending().await,
+                _ => client.send(&[0xe0, 0]).await,
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_take_over_from_each_other_are_all_taken() {
+    let setup = Setup::new().await;
+    let mut clients = JoinSet::new();
+    for number in 0..40_usize {
+        let address = setup.address;
+        clients.spawn(async move { Client::connect(address, Connect::new(VERSIONS[number % 2], "device")).await });
+    }
+    let clients = clients.join_all().await;
+    until_true("the last of them is left", || setup.broker.counters().connections == 1).await;
+    drop(clients);
+}
+
 #[tokio::test]
 async fn client_ids_filters_and_subscriptions_have_limits() {
     let setup = Setup::with(BrokerOptions { subscriptions_max: 2, topic_levels_max: 4, ..options() }).await;
