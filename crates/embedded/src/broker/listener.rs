@@ -56,7 +56,7 @@ fn builder(options: &BrokerOptions, address: SocketAddr) -> Builder {
         .handshake_timeout(options.handshake_timeout)
         .send_timeout(options.send_timeout)
         .allow_anonymous(options.anonymous)
-        .max_packet_size(options.packet_size_max)
+        .max_packet_size(remaining_length_max(options.packet_size_max))
         .max_clientid_len(options.client_id_size_max)
         .max_topic_levels(options.topic_levels_max)
         .max_subscriptions(options.subscriptions_max)
@@ -69,4 +69,36 @@ fn builder(options: &BrokerOptions, address: SocketAddr) -> Builder {
         .message_expiry_interval(Duration::ZERO)
         // Zero: repeated on the next connection only (MQTT 5.0, section 4.4).
         .message_retry_interval(Duration::ZERO)
+}
+
+/// The longest remaining length of a packet of `packet_size_max` bytes in all. MQTT 5.0, section 3.1.2.11.4, counts a packet with its
+/// fixed header (a byte, and one to four for the length); rmqtt compares the remaining length alone. It also announces it as Maximum
+/// Packet Size, which is then up to five bytes less than what is taken.
+fn remaining_length_max(packet_size_max: u32) -> u32 {
+    let with_length_of = |bytes: u32| packet_size_max.saturating_sub(1 + bytes).min((1 << (7 * bytes)) - 1);
+    // Zero would mean no limit.
+    (1..=4).map(with_length_of).max().unwrap_or_default().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::remaining_length_max;
+
+    #[test]
+    fn a_whole_packet_counts_with_its_fixed_header() {
+        for (packet_size_max, remaining_max) in [
+            (2, 1),
+            (129, 127),
+            (130, 127), // 128 would take two bytes, and 131 in all
+            (131, 128),
+            (2_000, 1_997),
+            (16_386, 16_383),
+            (16_387, 16_383),
+            (16_388, 16_384),
+            (262_144, 262_140),
+            (u32::MAX, (1 << 28) - 1),
+        ] {
+            assert_eq!(remaining_length_max(packet_size_max), remaining_max, "{packet_size_max}");
+        }
+    }
 }

@@ -17,7 +17,8 @@ pub struct BrokerOptions {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// How long a check may last, then the client is refused. Default 5 s.
     pub authentication_timeout: Duration,
-    /// `mqtt.packet_size_max`, bytes after the fixed header; beyond it the connection is closed. Default 256 KiB.
+    /// `mqtt.packet_size_max`, bytes of a whole packet, its fixed header too; beyond it the connection is closed. At least 2. Default
+    /// 256 KiB.
     pub packet_size_max: u32,
     /// Sessions, connected or kept; beyond it CONNACK says "server unavailable" (3, or 0x88). Default 20,000.
     pub sessions_max: usize,

@@ -13,9 +13,12 @@ async fn a_packet_that_is_too_large_closes_the_connection() {
     let setup = Setup::with(BrokerOptions { packet_size_max: 1_000, ..options() }).await;
     for version in VERSIONS {
         let mut client = Client::connect(setup.address, Connect::new(version, "device")).await;
-        client.publish(Publish::qos1(1, "coordX", &[b'x'; 900])).await;
+        // All of the packet counts, its fixed header too.
+        let header = Publish::qos1(1, "coordX", &[b'x'; 900]).encode(version).len() - 900;
+        let longest = vec![b'x'; 1_000 - header];
+        client.publish(Publish::qos1(1, "coordX", &longest)).await;
         client.acknowledged(PUBACK, 1).await;
-        client.publish(Publish::qos1(2, "coordX", &[b'x'; 1_000])).await;
+        client.publish(Publish::qos1(2, "coordX", &[longest, vec![b'x']].concat())).await;
         client.ended().await;
     }
     assert_eq!(setup.journal.payloads().len(), 2);
