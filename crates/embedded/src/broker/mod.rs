@@ -27,6 +27,7 @@ mod exactly_once;
 mod fan_out;
 mod gate;
 mod hooks;
+mod keep_alive;
 mod listener;
 mod options;
 mod panic;

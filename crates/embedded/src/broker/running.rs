@@ -18,6 +18,7 @@ use super::counters::Counters;
 use super::fan_out::{BoundedFanOut, Subscribers};
 use super::gate::Gate;
 use super::hooks::Hooks;
+use super::keep_alive::KeepAlives;
 use super::listener;
 use super::options::BrokerOptions;
 use super::retained::{BoundedRetained, SharedRetained};
@@ -59,6 +60,7 @@ impl RunningBroker {
             .build()
             .await;
         *context.extends.retain_mut().await = Box::new(SharedRetained(retained.clone()));
+        *context.extends.fitter_mgr_mut().await = Box::new(KeepAlives);
         let subscribers = Subscribers::new(options, counters.clone());
         *context.extends.shared_mut().await = Box::new(BoundedFanOut::new(context.clone(), subscribers.clone()));
         let hooks = Hooks::new(options, gate.clone(), counters.clone(), subscribers);
