@@ -12,6 +12,7 @@ mod support;
 mod centrifuge;
 mod commands;
 mod configuration;
+mod console;
 mod crash;
 mod dead_letters;
 mod kafka_clients;

@@ -46,7 +46,7 @@ async fn form(address: &str, path: &str, token: &str, pairs: &[(&str, &str)]) ->
     .await
 }
 
-async fn authorize(address: &str) -> Value {
+pub(crate) async fn authorize(address: &str) -> Value {
     let (status, asked) = form(address, "device_authorization", "", &[("client_id", CLI)]).await;
     assert_eq!(status, 200, "{asked}");
     asked

@@ -10,7 +10,7 @@ use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, World, c
 const TREE: &str = include_str!("../../supervision.toml");
 
 /// A daemon whose actors may be killed, with `change` made to the file of the tree.
-async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
+pub(crate) async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
     world_in(Mode::Embedded, change).await
 }
 

@@ -73,5 +73,6 @@ export function client(userAgent: string): string {
   ];
   const first = (table: [RegExp, string][]) => table.find(([pattern]) => pattern.test(userAgent))?.[1];
   const [program, system] = [first(programs), first(systems)];
-  return program && system ? `${program}, ${system}` : userAgent.slice(0, 60);
+  if (program && system) return `${program}, ${system}`;
+  return userAgent === '' ? words.value.unknownProgram : userAgent.slice(0, 60);
 }

@@ -11,6 +11,7 @@ export const en = {
   more: 'Show more',
   skip: 'Skip to the content',
   language: 'Language',
+  unknownProgram: 'Unknown program',
   logIn: 'Log in',
   logOut: 'Log out',
   logInFirst: 'Log in to see this page.',

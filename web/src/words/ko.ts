@@ -11,6 +11,7 @@ export const ko: Words = {
   more: '더 보기',
   skip: '본문으로 건너뛰기',
   language: '언어',
+  unknownProgram: '알 수 없는 프로그램',
   logIn: '로그인',
   logOut: '로그아웃',
   logInFirst: '이 페이지를 보려면 로그인하세요.',

@@ -133,14 +133,12 @@ function Row(props: { line: Line; isFolded: boolean; onFold: () => void; onKill:
         <Badge kind={KINDS[status]}>{actors.states[status]}</Badge>
       </td>
       <td class="numeric">{mailbox && <Depth mailbox={mailbox} />}</td>
-      <td class="nowrap">
-        {mailbox?.current && `${mailbox.current.kind} · ${duration(mailbox.current.for_ms * 1000)}`}
-      </td>
+      <td>{mailbox?.current && `${mailbox.current.kind} · ${duration(mailbox.current.for_ms * 1000)}`}</td>
       <td class="numeric">{mailbox && number(mailbox.handled)}</td>
       <td class="numeric">{quantiles(node?.timing?.waiting)}</td>
       <td class="numeric">{quantiles(node?.timing?.handling)}</td>
       <td class="numeric">{restarts(line)}</td>
-      <td>
+      <td class="wrap">
         {node?.last_failure ? `${node.last_failure.reason} · ${ago(node.last_failure.ago_ms)}` : child?.last_failure}
       </td>
       {props.onKill && (

@@ -28,7 +28,7 @@ export function AuditPage() {
                   </td>
                   <td class="number">{entry.userId ?? '–'}</td>
                   <td class="number">{entry.address ?? '–'}</td>
-                  <td>{entry.detail}</td>
+                  <td class="wrap">{entry.detail}</td>
                 </tr>
               ))}
             </Table>

@@ -8,6 +8,8 @@ export const DEVICES_MAX = 1000;
 export const POINTS_MAX = 240;
 /** Devices whose tracks begin with their history: for more than that it would be as many requests at once. */
 const FILLED_MAX = 24;
+/** Two axes that moved within so long are one point, ms. */
+const PAIR_MS_MAX = 200;
 /** A rate is that of so long, ms. */
 const RATE_WINDOW_MS = 5000;
 
@@ -20,6 +22,8 @@ export class Track {
   latest!: CoordinateData;
   /** ms of `performance.now()` when the last point came; its own time for what was there before. */
   seenAt = 0;
+  /** The last point, where only one of its axes has moved yet. */
+  private half: { source: string; at: number } | undefined;
   private firstOffset: number | undefined;
   private marks: { at: number; offset: number }[] = [];
 
@@ -44,9 +48,10 @@ export class Track {
     if (isNewEpoch) {
       this.count = 0;
       this.marks = [];
+      this.half = undefined;
       this.firstOffset = undefined;
     }
-    this.put(data.coordX, data.coordY);
+    this.put(data);
     this.firstOffset ??= data.offset;
     this.latest = data;
     this.seenAt = seenAt;
@@ -63,11 +68,25 @@ export class Track {
       return [this.x[slot] as number, this.y[slot] as number] as const;
     });
     this.count = 0;
-    for (const { coordX, coordY } of before) this.put(coordX, coordY);
-    for (const [x, y] of kept) this.put(x, y);
+    for (const data of before) this.put(data);
+    this.half = undefined;
+    for (const [x, y] of kept) this.append(x, y);
   }
 
-  private put(x: number, y: number) {
+  /** A device says where it is in two messages, an axis each: both together are one point, or tracks would be stairs. */
+  private put(data: CoordinateData) {
+    const at = Date.parse(data.timestamp);
+    const { half } = this;
+    if (half !== undefined && half.source !== data.source && Math.abs(at - half.at) <= PAIR_MS_MAX) {
+      this.count -= 1;
+      this.half = undefined;
+    } else {
+      this.half = { source: data.source, at };
+    }
+    this.append(data.coordX, data.coordY);
+  }
+
+  private append(x: number, y: number) {
     const slot = this.count % POINTS_MAX;
     this.x[slot] = x;
     this.y[slot] = y;
