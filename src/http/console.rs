@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET` each path of web/pages.json | the page: one for all paths, the script shows what the path says |
 //! | `GET /assets/{file}` | its script, style and pictures; the names hold a hash, so they may be kept for ever |
-//! | `GET /api/v1/console` | `{"socketUrl","streamPublic","signup","version"}` |
+//! | `GET /api/v1/console` | `{"publicUrl","socketUrl","streamPublic","signup","version"}` |
 //!
 //! Invariant: nothing is run, shown or asked but what this daemon serves (Content-Security-Policy); paths that are not listed stay unknown.
 
@@ -121,6 +121,7 @@ fn asset(name: &str) -> Option<Response> {
 fn about(deps: &HttpDeps, headers: &HeaderMap, query: &str) -> Result<Response, Problem> {
     Query::parse(query, &[])?;
     let about = json!({
+        "publicUrl": deps.auth.options.public_url,
         "socketUrl": socket_origin(deps, headers) + CENTRIFUGE_PATH,
         "streamPublic": deps.console.stream_is_public,
         "signup": if deps.auth.options.signup_is_open { "open" } else { "closed" },

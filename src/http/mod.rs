@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use orinoco_actors::{Challenges, Health, SseStreams, StreamHubMessage};
-use orinoco_ports::CoordinateStore;
+use orinoco_ports::{CoordinateStore, RecordLog};
 use orinoco_supervision::Group;
 
 use crate::{auth::Auth, control::TreeSlot, ws::WsConnections};
@@ -66,6 +66,8 @@ pub struct HttpDeps {
     pub body_bytes_max: usize,
     pub access: Arc<dyn Access>,
     pub store: Arc<dyn CoordinateStore>,
+    /// Its dead letters are looked at.
+    pub log: Arc<dyn RecordLog>,
     /// One a partition.
     pub hubs: Group<StreamHubMessage>,
     pub partitions: u32,

@@ -265,6 +265,7 @@ impl Cast {
             body_bytes_max: self.config.http.body_bytes_max,
             access,
             store: Arc::clone(&self.adapters.store),
+            log: Arc::clone(&self.adapters.log),
             hubs: groups.hubs.clone(),
             partitions: self.adapters.partitions.count(),
             auth: Arc::clone(&self.auth),

@@ -181,6 +181,17 @@ async fn administration_is_for_administrators() {
     scenario.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_sees_what_could_not_be_understood() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    let admin = world.administrator().await.tokens.access;
+    world.device().await.publish("devices/heli-1/coordX", "north").await;
+    let list = async |query: &str| world.call("GET", &format!("admin/dead-letters{query}"), &admin, None).await;
+    let letter = until("a dead letter", async || list("").await.json()["letters"].get(0).cloned()).await;
+    assert_eq!((&letter["topic"], &letter["payload"]), (&json!("devices/heli-1/coordX"), &json!("bm9ydGg=")));
+    list("?after=nonsense").await.assert_problem(400);
+}
+
 /// In both sizes, in light and dark; the pictures stay below target/console.
 async fn every_page(language: &str) {
     let (world, _folder) = crate::supervision::world(|text| text).await;
@@ -193,6 +204,7 @@ async fn every_page(language: &str) {
         device.move_to("heli-2", 1.5 + turn.sin() / 8.0, 43.6 + (turn * 1.3).cos() / 12.0).await;
     }
     until("a value", async || latest(&world, name).await).await;
+    device.publish("devices/heli-2/coordX", "north").await;
     let secret = world.call("POST", "admin/devices/heli-1/secret", &admin.tokens.access, None).await;
     assert_eq!(secret.status, 201);
     let options = json!({ "admin": who(&admin.email, &admin.password), "device": name, "language": language });

@@ -10,12 +10,13 @@ import { ActorsPage } from './pages/admin/actors';
 import { AuditPage } from './pages/admin/audit';
 import { ConnectionsPage } from './pages/admin/connections';
 import { DevicesPage } from './pages/admin/devices';
+import { DeadLettersPage } from './pages/admin/dead-letters';
 import { AdminOnly } from './pages/admin/list';
 import { UsersPage } from './pages/admin/users';
 import { LoginPage } from './pages/login';
 import { PhonePage } from './pages/phone';
 import './style/index.css';
-import { Action, Empty, Loading } from './ui';
+import { Action, Badge, Empty, Loading } from './ui';
 import { LANGUAGES, language, setLanguage, words } from './words';
 
 /** The half of the script that draws: a phone that approves a login does without it. */
@@ -41,6 +42,7 @@ const ADMIN_PAGES: Record<string, ComponentType> = {
   '/admin/users': UsersPage,
   '/admin/devices': DevicesPage,
   '/admin/connections': ConnectionsPage,
+  '/admin/dead-letters': DeadLettersPage,
   '/admin/audit': AuditPage,
 };
 
@@ -100,6 +102,7 @@ function title(path: string): string {
     '/admin/users': admin.users,
     '/admin/devices': admin.devices,
     '/admin/connections': admin.connections,
+    '/admin/dead-letters': admin['dead-letters'],
     '/admin/audit': admin.audit,
   };
   return titles[path] ?? 'orinoco';
@@ -109,6 +112,7 @@ function Header({ path }: { path: string }) {
   const { nav, admin } = words.value;
   const isIn = login.value.is === 'in';
   const isAdmin = path.startsWith('/admin/');
+  const notices = login.value.is === 'in' ? login.value.me.notices.length : 0;
   return (
     <header>
       <nav aria-label={nav.label}>
@@ -129,14 +133,14 @@ function Header({ path }: { path: string }) {
         )}
         <div class="tabs">
           <NavLink href="/" is={path} text={nav.live} />
-          {isIn && <NavLink href="/account" is={path} text={nav.account} />}
+          {isIn && <NavLink href="/account" is={path} text={nav.account} warnings={notices} />}
           {isIn && <NavLink href="/qr" is={path} text={nav.approve} />}
           {has('ADMIN') && <NavLink href="/admin/actors" is={isAdmin ? '/admin/actors' : path} text={nav.admin} />}
         </div>
       </nav>
       {isAdmin && has('ADMIN') && (
         <nav class="sub" aria-label={nav.admin}>
-          {(['actors', 'users', 'devices', 'connections', 'audit'] as const).map((page) => (
+          {(['actors', 'users', 'devices', 'connections', 'dead-letters', 'audit'] as const).map((page) => (
             <NavLink key={page} href={`/admin/${page}`} is={path} text={admin[page]} />
           ))}
         </nav>
@@ -145,10 +149,17 @@ function Header({ path }: { path: string }) {
   );
 }
 
-function NavLink({ href, is, text }: { href: string; is: string; text: string }) {
+function NavLink(props: { href: string; is: string; text: string; warnings?: number }) {
+  const { href, is, text, warnings = 0 } = props;
   return (
     <a class="tab" href={href} aria-current={href === is ? 'page' : undefined}>
       {text}
+      {warnings > 0 && (
+        <>
+          {' '}
+          <Badge kind="bad">{words.value.warnings(warnings)}</Badge>
+        </>
+      )}
     </a>
   );
 }

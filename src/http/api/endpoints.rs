@@ -35,6 +35,7 @@ pub(super) enum Endpoint {
     Connections,
     Actors,
     KillActor,
+    DeadLetters,
     Audit,
 }
 
@@ -96,6 +97,7 @@ const RESOURCES: &[Resource] = &[
     get("/api/v1/admin/connections", &[(Method::GET, Endpoint::Connections)]),
     get("/api/v1/admin/actors", &[(Method::GET, Endpoint::Actors)]),
     post("/api/v1/admin/actors/kill", &[(Method::POST, Endpoint::KillActor)]),
+    get("/api/v1/admin/dead-letters", &[(Method::GET, Endpoint::DeadLetters)]),
     get("/api/v1/admin/audit", &[(Method::GET, Endpoint::Audit)]),
 ];
 

@@ -10,7 +10,7 @@
 //! | `creator` | how a creator proves itself |
 //! | `picture` | a challenge's picture |
 //! | `events`, `streams` | a challenge's stream, and all that are open |
-//! | `admin` | for administrators |
+//! | `admin`, `dead_letters` | for administrators |
 //!
 //! Invariants: a path is known whole before its method is looked at; handlers take a request apart, ask [`crate::auth`] or the actors, and
 //! write the answer: nothing is decided here. Whoever may not see a challenge is told that there is none.
@@ -19,6 +19,7 @@ mod accounts;
 mod admin;
 mod challenges;
 mod creator;
+mod dead_letters;
 mod endpoints;
 mod events;
 mod picture;
@@ -106,6 +107,7 @@ async fn dispatch(endpoint: Endpoint, request: Request) -> Result<Response, Prob
         Endpoint::Connections => admin::connections(&request).await,
         Endpoint::Actors => admin::actors(&request).await,
         Endpoint::KillActor => admin::kill_actor(&request).await,
+        Endpoint::DeadLetters => dead_letters::list(&request).await,
         Endpoint::Audit => admin::audit(&request).await,
     }
 }

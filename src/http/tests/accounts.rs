@@ -1,7 +1,7 @@
 //! Accounts, logins and administration.
 
 use orinoco_actors::LoginNotice;
-use orinoco_domain::{account::Role, refresh::FamilyId};
+use orinoco_domain::{DeadLetter, account::Role, refresh::FamilyId};
 use orinoco_ports::Accounts;
 use serde_json::json;
 
@@ -226,7 +226,7 @@ async fn an_administrator_manages_accounts_and_nobody_else_does() {
     api.world.login.account("root@example.org", &[Role::User, Role::Admin]).await;
     let ada = api.world.login.account(ADA, &[Role::User]).await;
     let (admin, user) = (api.log_in("root@example.org").await, api.log_in(ADA).await);
-    for path in ["users", "devices", "connections", "audit"] {
+    for path in ["users", "devices", "connections", "dead-letters", "audit"] {
         let path = format!("/api/v1/admin/{path}");
         assert_eq!(api.with_token("GET", &path, &user.access, None).await.status, 403, "{path}");
         assert_eq!(api.send("GET", &path, "", None).await.status, 401, "{path}");
@@ -322,4 +322,26 @@ async fn other_methods_and_origins_are_told_what_they_may() {
     let answer = api.send("GET", "/.well-known/jwks.json", "Origin: https://evil.example\r\n", None).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
     assert_eq!(answer.json()["keys"][0]["crv"], "Ed25519");
+}
+
+#[tokio::test]
+async fn an_administrator_looks_at_dead_letters_page_by_page() {
+    let api = Api::open().await;
+    api.world.login.account("root@example.org", &[Role::Admin]).await;
+    let admin = api.log_in("root@example.org").await;
+    for (number, payload) in ["no number".to_owned(), "x".repeat(5_000)].into_iter().enumerate() {
+        let letter = DeadLetter::new("coordX", payload.as_bytes(), "no number", "2026-01-02T03:04:05Z");
+        let record = letter.encode(&format!("kafka/t/0/{number}").parse().unwrap(), 0);
+        api.world.log.produce_dead_letters(&[record]).await.unwrap();
+    }
+    let get = async |query: &str| {
+        let path = format!("/api/v1/admin/dead-letters?{query}");
+        api.with_token("GET", &path, &admin.access, None).await
+    };
+    let first = get("limit=1").await.json();
+    let letter = &first["letters"][0];
+    assert_eq!((&letter["topic"], &letter["payload"]), (&json!("coordX"), &json!("bm8gbnVtYmVy")));
+    let second = get(&format!("limit=1&after={}", first["next"].as_str().unwrap())).await.json();
+    let letter = &second["letters"][0];
+    assert_eq!((&letter["payloadBytes"], letter["payload"].as_str().unwrap().len()), (&json!(5_000), 2_732));
 }

@@ -27,6 +27,7 @@ async fn it_is_told_where_the_socket_is_by_the_host_that_it_was_asked_of() {
     let api = Api::open().await;
     let about = get(&api.place, "/api/v1/console").await;
     let expected = json!({
+        "publicUrl": "http://127.0.0.1:8090",
         "socketUrl": "ws://localhost:8081/connection/websocket",
         "streamPublic": true,
         "signup": "open",

@@ -14,7 +14,10 @@ use orinoco_actors::{
     Audience, CentrifugeSession, Health, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession,
 };
 use orinoco_domain::DeviceId;
-use orinoco_ports::CoordinateStore;
+use orinoco_ports::{
+    CoordinateStore, RecordLog,
+    conformance::log::{LogFactory, memory::MemoryLogs},
+};
 use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -87,6 +90,7 @@ child = { start = "CentrifugeSession", restart = "temporary", mailbox = { capaci
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) log: Arc<dyn RecordLog>,
     pub(crate) tree: Tree,
     pub(crate) hubs: Group<StreamHubMessage>,
     pub(crate) sessions: Pool<WsSession>,
@@ -121,8 +125,17 @@ impl World {
         let centrifuge_sessions = catalog.pool("CentrifugeSession", || CentrifugeSession);
         let login = LoginWorld::enter(&mut catalog, &health);
         let tree = Tree::start(Plan::parse(PLAN, "world.toml").unwrap(), catalog).await.unwrap();
-        let world =
-            Self { store, tree, hubs, sessions, centrifuge_sessions, health, login, metrics_asked: Arc::default() };
+        let world = Self {
+            store,
+            log: MemoryLogs::default().open().await,
+            tree,
+            hubs,
+            sessions,
+            centrifuge_sessions,
+            health,
+            login,
+            metrics_asked: Arc::default(),
+        };
         let in_sync = || world.health.components().len() == PARTITIONS as usize + 1 && world.health.is_ready();
         eventually("the hubs are in sync", in_sync).await;
         world
@@ -138,6 +151,7 @@ impl World {
             body_bytes_max: 1024,
             access: Arc::new(access),
             store: Arc::clone(&self.store) as Arc<dyn CoordinateStore>,
+            log: Arc::clone(&self.log),
             hubs: self.hubs.clone(),
             partitions: PARTITIONS,
             auth: Arc::clone(&self.login.auth),

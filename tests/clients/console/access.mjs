@@ -2,7 +2,7 @@
 
 import { logIn } from './browser.mjs';
 
-const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 390, height: 844 } };
+const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 360, height: 780 } };
 const LANGUAGES = { en: 'en-GB', ko: 'ko-KR' };
 /** What the page shows when it has shown what it is for. */
 const PAGES = {
@@ -14,6 +14,7 @@ const PAGES = {
   '/admin/users': 'tbody tr',
   '/admin/devices': 'main .card tbody tr',
   '/admin/connections': 'tbody tr',
+  '/admin/dead-letters': 'tbody tr',
   '/admin/audit': 'tbody tr',
 };
 

@@ -2,6 +2,8 @@
 
 /** GET /api/v1/console */
 export interface About {
+  /** What QR codes point at. */
+  publicUrl: string;
   socketUrl: string;
   streamPublic: boolean;
   signup: 'open' | 'closed';
@@ -98,6 +100,18 @@ export interface AuditEntry {
   userId: string | null;
   address: string | null;
   detail: string;
+}
+
+/** What could not be understood. */
+export interface DeadLetter {
+  cursor: string;
+  id: string | null;
+  at: string;
+  topic: string;
+  reason: string;
+  /** Base64, of its first bytes. */
+  payload: string;
+  payloadBytes: number;
 }
 
 export type ActorStatus = 'starting' | 'running' | 'restarting' | 'stopping' | 'stopped';

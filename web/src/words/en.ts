@@ -11,6 +11,7 @@ export const en = {
   more: 'Show more',
   skip: 'Skip to the content',
   language: 'Language',
+  warnings: (count: number) => plural(count, 'warning', 'warnings'),
   unknownProgram: 'Unknown program',
   logIn: 'Log in',
   logOut: 'Log out',
@@ -143,6 +144,7 @@ export const en = {
     users: 'Users',
     devices: 'Devices',
     connections: 'Connections',
+    'dead-letters': 'Dead letters',
     audit: 'Audit log',
   },
   users: {
@@ -192,6 +194,15 @@ export const en = {
     since: 'Since',
     anonymous: 'anonymous',
     kinds: { websocket: 'WebSocket', sse: 'Event stream' },
+  },
+  letters: {
+    none: 'There are no dead letters: all that came was understood.',
+    hint: 'What could not be understood, oldest first. The command “orinoco dlq replay” sends letters again.',
+    at: 'Time',
+    topic: 'Topic',
+    reason: 'Reason',
+    bytes: 'Bytes',
+    payload: 'Payload',
   },
   audit: {
     none: 'Nothing has happened yet.',

@@ -11,6 +11,7 @@ export const ko: Words = {
   more: '더 보기',
   skip: '본문으로 건너뛰기',
   language: '언어',
+  warnings: (count) => `경고 ${count}건`,
   unknownProgram: '알 수 없는 프로그램',
   logIn: '로그인',
   logOut: '로그아웃',
@@ -142,6 +143,7 @@ export const ko: Words = {
     users: '사용자',
     devices: '장치',
     connections: '연결',
+    'dead-letters': '미처리 메시지',
     audit: '감사 기록',
   },
   users: {
@@ -191,6 +193,15 @@ export const ko: Words = {
     since: '시작',
     anonymous: '익명',
     kinds: { websocket: '웹소켓', sse: '이벤트 스트림' },
+  },
+  letters: {
+    none: '미처리 메시지가 없습니다. 받은 메시지를 모두 이해했습니다.',
+    hint: '이해하지 못한 메시지입니다(오래된 순). “orinoco dlq replay” 명령으로 다시 보낼 수 있습니다.',
+    at: '시각',
+    topic: '토픽',
+    reason: '이유',
+    bytes: '바이트',
+    payload: '내용',
   },
   audit: {
     none: '아직 기록이 없습니다.',

@@ -1,6 +1,7 @@
 // What a phone opens that scanned a QR code: who asks, and the answer. Without a code: the camera, or a code to type in.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { about } from '../../lib/about';
 import { ago, client } from '../../lib/format';
 import { HttpError } from '../../lib/http';
 import { call, login } from '../../lib/login';
@@ -57,6 +58,12 @@ function codeOf(url: URL): Code | undefined {
   return challengeId !== null && nonce !== null ? { challengeId, nonce } : undefined;
 }
 
+/** Whether it points at this daemon: by the name that this page has, or by the one that it goes by. */
+function isOurs({ origin, pathname }: URL): boolean {
+  const publicOrigin = about.value === undefined ? undefined : new URL(about.value.publicUrl).origin;
+  return pathname.endsWith('/qr') && (origin === location.origin || origin === publicOrigin);
+}
+
 function scan({ challengeId, nonce }: Code): Promise<Asked> {
   return call<Asked>('POST', `qr/challenges/${encodeURIComponent(challengeId)}/scan`, { nonce });
 }
@@ -68,7 +75,7 @@ function NoCode({ onCode }: { onCode: (code: Code) => void }) {
   const seen = (text: string) => {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     // Codes of others lead nowhere from here.
-    const code = url?.origin === location.origin && url.pathname === '/qr' ? codeOf(url) : undefined;
+    const code = url !== undefined && isOurs(url) ? codeOf(url) : undefined;
     setWrong(code === undefined);
     if (code !== undefined) onCode(code);
   };
