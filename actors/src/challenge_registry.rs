@@ -14,7 +14,9 @@ use std::{
 
 use orinoco_domain::{account::UserId, challenge::ChallengeKey, refresh::FamilyId};
 use orinoco_ports::{EndReason, LoginEvent, LoginStore, LoginStoreError};
-use orinoco_supervision::{Actor, Address, ChildStart, Context, Failure, Message, Pool, SendError, StartChildError};
+use orinoco_supervision::{
+    Actor, Address, ChildStart, Context, Failure, Message, Pool, SendError, StartChildError, fault,
+};
 
 use crate::{Challenge, ChallengeArguments, ChallengeDeps, ChallengeError, ChallengeMessage, Health};
 
@@ -116,7 +118,11 @@ impl Actor for ChallengeRegistry {
         state: &mut ChallengeRegistryState,
     ) -> Result<(), Failure> {
         match message {
-            ChallengeRegistryMessage::Hand { key, message } => state.hand(context, key, message, 0).await,
+            ChallengeRegistryMessage::Hand { key, message } => {
+                fault::point("challenge_registry.before_effect").await?;
+                state.hand(context, key, message, 0).await;
+                fault::point("challenge_registry.after_effect").await?;
+            }
             ChallengeRegistryMessage::HandAgain { key, message, tries } => {
                 state.waiting -= 1;
                 state.hand(context, key, message, tries).await;

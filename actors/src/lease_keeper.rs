@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orinoco_domain::fair_share;
 use orinoco_ports::{LeaseError, Leases, Sharing};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, fault};
 use tokio::time::Instant;
 
 use crate::{Health, KafkaConsumerMessage, MqttIngestMessage, Tenure};
@@ -93,7 +93,8 @@ impl Actor for LeaseKeeper {
     ) -> Result<(), Failure> {
         match message {
             LeaseKeeperMessage::Renew => {
-                state.renew().await;
+                fault::point("lease_keeper.before_effect").await?;
+                state.renew().await?;
                 context.send_after(state.arguments.tenure.time_to_live() / 3, LeaseKeeperMessage::Renew);
             }
             LeaseKeeperMessage::Tell => state.tell(),
@@ -115,11 +116,12 @@ impl Actor for LeaseKeeper {
 }
 
 impl LeaseKeeperState {
-    async fn renew(&mut self) {
+    async fn renew(&mut self) -> Result<(), Failure> {
         let tenure = self.arguments.tenure.clone();
         tenure.at_work();
         let answer = tokio::time::timeout(tenure.time_to_live() / 2, self.hold()).await;
         tenure.at_work();
+        fault::point("lease_keeper.after_effect").await?;
         let health = &self.arguments.health;
         match answer {
             Ok(Ok(())) => {
@@ -131,6 +133,7 @@ impl LeaseKeeperState {
             }
             Err(_elapsed) => health.down(LeaseKeeper::COMPONENT, "lease store does not answer"),
         }
+        Ok(())
     }
 
     /// Renews what is held, gives back what was announced at the last renewal, and takes what is free up to the fair share.

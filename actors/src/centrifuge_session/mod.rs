@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, fault};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -223,7 +223,9 @@ impl Actor for CentrifugeSession {
             CentrifugeSessionMessage::Ping => state.outbox.push_control(protocol::ping()),
             CentrifugeSessionMessage::Gone(close) => state.close(close, context),
         }
+        fault::point("centrifuge_session.before_effect").await?;
         state.flush(context).await;
+        fault::point("centrifuge_session.after_effect").await?;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use orinoco_domain::{
     secret::DerivationKeys,
 };
 use orinoco_ports::{LoginStore, LoginStoreError, Swap};
-use orinoco_supervision::{Actor, Alarm, Context, Failure, Message, Reply};
+use orinoco_supervision::{Actor, Alarm, Context, Failure, Message, Reply, fault};
 use tokio::time::Instant;
 
 use crate::sse_session::Watcher;
@@ -221,10 +221,19 @@ impl Actor for Challenge {
             return Ok(());
         }
         match message {
-            ChallengeMessage::Create { new, reply } => reply.send(state.create(&new).await),
+            ChallengeMessage::Create { new, reply } => {
+                fault::point("challenge.before_effect").await?;
+                let created = state.create(&new).await;
+                fault::point("challenge.after_effect").await?;
+                reply.send(created);
+            }
             ChallengeMessage::Look { asked_at, reply } => reply.send(state.look(asked_at).await),
             ChallengeMessage::Act { action, again, asked_at, reply } => {
-                reply.send(state.act(&action, again, asked_at).await);
+                fault::point("challenge.before_effect").await?;
+                let acted = state.act(&action, again, asked_at).await;
+                fault::point("challenge.after_effect").await?;
+                reply.send(acted);
+                fault::point("challenge.after_acknowledgement").await?;
             }
             ChallengeMessage::Watch { watcher, asked_at } => state.watch(watcher, asked_at).await,
             ChallengeMessage::Changed { version } => state.changed(version).await,

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_domain::{Axis, Position};
 use orinoco_ports::{Clock, Fetched, LogError, RecordLog};
-use orinoco_supervision::{Actor, Address, CallError, Context, Failure, Group, Message};
+use orinoco_supervision::{Actor, Address, CallError, Context, Failure, Group, Message, fault};
 
 use crate::{
     DeviceCensus, Health, KafkaProducerMessage, LeaseKeeperMessage, RedisWriter, RedisWriterMessage,
@@ -159,7 +159,7 @@ impl Actor for KafkaConsumer {
             }
             KafkaConsumerMessage::Lease(epoch) => state.lease(epoch, context),
             KafkaConsumerMessage::WriterStarted => state.forget(),
-            KafkaConsumerMessage::Poll => state.poll(context).await,
+            KafkaConsumerMessage::Poll => state.poll(context).await?,
         }
         Ok(())
     }
@@ -199,10 +199,13 @@ impl KafkaConsumerState {
         self.has_fetched = false;
     }
 
-    async fn poll(&mut self, context: &Context<KafkaConsumerMessage>) {
+    async fn poll(&mut self, context: &Context<KafkaConsumerMessage>) -> Result<(), Failure> {
         self.polling = false;
-        let Some(fence) = self.fence else { return };
-        match self.step(fence).await {
+        let Some(fence) = self.fence else { return Ok(()) };
+        fault::point("kafka_consumer.before_effect").await?;
+        let stepped = self.step(fence).await;
+        fault::point("kafka_consumer.after_effect").await?;
+        match stepped {
             Ok(()) => self.schedule(context, Duration::ZERO),
             Err(trouble) => {
                 self.forget();
@@ -215,6 +218,7 @@ impl KafkaConsumerState {
                 self.schedule(context, RETRY_AFTER);
             }
         }
+        Ok(())
     }
 
     /// Hands the last batch over and fetches the next one meanwhile.

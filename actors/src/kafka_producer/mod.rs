@@ -12,7 +12,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use orinoco_domain::{Axis, RawRecord};
 use orinoco_ports::{Clock, LogError, RecordLog};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
 
 use crate::{Health, MqttIngestMessage, kafka_consumer::Aside};
 use work::Work;
@@ -111,11 +111,15 @@ impl Actor for KafkaProducer {
         state: &mut KafkaProducerState,
     ) -> Result<(), Failure> {
         match message {
-            KafkaProducerMessage::Journal { batch } => state.journal(batch, context).await,
-            KafkaProducerMessage::Aside { aside, reply } => reply.send(state.aside(aside).await),
+            KafkaProducerMessage::Journal { batch } => state.journal(batch, context).await?,
+            KafkaProducerMessage::Aside { aside, reply } => {
+                let outcome = state.aside(aside).await;
+                fault::point("kafka_producer.after_aside").await?;
+                reply.send(outcome);
+            }
             KafkaProducerMessage::Retry => {
                 state.retrying = false;
-                state.work_off(context).await;
+                state.work_off(context).await?;
             }
             KafkaProducerMessage::Probe => state.probe(context).await,
         }
@@ -143,35 +147,37 @@ impl KafkaProducerState {
         self.arguments.health.up(KafkaProducer::COMPONENT);
     }
 
-    async fn journal(&mut self, batch: JournalBatch, context: &Context<KafkaProducerMessage>) {
+    async fn journal(&mut self, batch: JournalBatch, context: &Context<KafkaProducerMessage>) -> Result<(), Failure> {
         let through = batch.through;
         let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions);
         self.waiting.push_back((through, work));
-        if !self.retrying {
-            self.work_off(context).await;
-        }
+        if self.retrying { Ok(()) } else { self.work_off(context).await }
     }
 
-    async fn work_off(&mut self, context: &Context<KafkaProducerMessage>) {
+    async fn work_off(&mut self, context: &Context<KafkaProducerMessage>) -> Result<(), Failure> {
         while let Some((through, work)) = self.waiting.front_mut() {
             let through = *through;
+            fault::point("kafka_producer.before_effect").await?;
             match attempt(&self.arguments, work).await {
                 Ok(()) => {
+                    fault::point("kafka_producer.after_effect").await?;
                     self.produced.increment(work.records());
                     self.dead_lettered.increment(work.dead_letters());
                     self.waiting.pop_front();
                     self.answered();
                     // Down: it begins again with what is not committed, and we repeat ourselves.
                     let _ = self.arguments.ingest.one().send(MqttIngestMessage::Produced { through }).await;
+                    fault::point("kafka_producer.after_acknowledgement").await?;
                 }
                 Err(error) => {
                     self.arguments.health.down(KafkaProducer::COMPONENT, &error);
                     self.retrying = true;
                     context.send_after(RETRY_AFTER, KafkaProducerMessage::Retry);
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     async fn aside(&mut self, aside: Aside) -> Result<(), String> {

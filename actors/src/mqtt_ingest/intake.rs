@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use orinoco_ports::{Clock, InboundMessage, Intake, Journal, JournalError, JournalRecord, Refused};
+use orinoco_supervision::fault::Place;
 
 use crate::{Health, MqttIngest, Tenure};
 
@@ -29,6 +30,7 @@ pub(super) struct JournalIntake {
     failing: AtomicBool,
     accepted: metrics::Counter,
     refused: metrics::Counter,
+    place: Place,
 }
 
 impl JournalIntake {
@@ -39,6 +41,7 @@ impl JournalIntake {
         receive_max: usize,
         clock: Arc<dyn Clock>,
         health: Health,
+        place: Place,
     ) -> Self {
         Self {
             journal,
@@ -51,6 +54,7 @@ impl JournalIntake {
             failing: AtomicBool::new(true),
             accepted: metrics::counter!("orinoco_messages_accepted_total"),
             refused: metrics::counter!("orinoco_messages_refused_total"),
+            place,
         }
     }
 
@@ -130,10 +134,12 @@ impl Intake for JournalIntake {
         if !self.is_open() {
             return Err(Refused::Closed);
         }
+        self.place.point("mqtt_ingest.before_effect").await.map_err(|_injected| Refused::Closed)?;
         let appended = match self.append(message) {
             Ok(sequence) => self.journal.durable(sequence).await,
             Err(error) => Err(error),
         };
+        self.place.point("mqtt_ingest.after_effect").await.map_err(|_injected| Refused::Closed)?;
         match appended {
             Ok(()) => {
                 self.succeeded();

@@ -13,7 +13,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use orinoco_domain::TopicFilters;
 use orinoco_ports::{Clock, Journal, JournalError, MqttError, MqttLink, MqttSource};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, SendError};
+use orinoco_supervision::{
+    Actor, Context, Failure, Group, Message, SendError,
+    fault::{self, Place},
+};
 use tokio::sync::oneshot;
 
 use crate::{Health, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
@@ -176,7 +179,7 @@ impl Actor for MqttIngest {
                 state.pumping = false;
                 state.pump(context).await;
             }
-            MqttIngestMessage::Produced { through } => state.produced(through, context).await,
+            MqttIngestMessage::Produced { through } => state.produced(through, context).await?,
             MqttIngestMessage::ProducerStarted => state.begin_again(context),
         }
         Ok(())
@@ -231,6 +234,7 @@ impl MqttIngestState {
             arguments.receive_max,
             Arc::clone(&arguments.clock),
             arguments.health.clone(),
+            Place::of(context),
         ));
         let connect = arguments.source.connect(Arc::clone(&intake) as _);
         match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
@@ -312,17 +316,20 @@ impl MqttIngestState {
         });
     }
 
-    async fn produced(&mut self, through: u64, context: &Context<MqttIngestMessage>) {
+    async fn produced(&mut self, through: u64, context: &Context<MqttIngestMessage>) -> Result<(), Failure> {
+        fault::point("mqtt_ingest.before_commit").await?;
         if through > self.arguments.journal.committed()
             && let Err(error) = self.arguments.journal.commit(through)
         {
             // Later batches commit for this one too.
             self.journal_failed(&error);
         }
+        fault::point("mqtt_ingest.after_commit").await?;
         while self.in_flight.front().is_some_and(|last| *last <= through) {
             self.in_flight.pop_front();
         }
         self.pump(context).await;
+        Ok(())
     }
 
     fn begin_again(&mut self, context: &Context<MqttIngestMessage>) {

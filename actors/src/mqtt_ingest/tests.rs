@@ -12,7 +12,7 @@ use orinoco_domain::{Axis, DeadLetter, TopicFilters};
 use orinoco_ports::{
     InboundMessage, Intake, Journal, JournalDepth, JournalEntry, JournalError, JournalRecord, Refused, SystemClock,
 };
-
+use orinoco_supervision::fault::Place;
 use tokio::time::Instant;
 
 use super::{decode::Decoder, intake::JournalIntake};
@@ -87,7 +87,8 @@ fn intake(journal: &Arc<MemoryJournal>) -> JournalIntake {
 }
 
 fn intake_under(journal: &Arc<MemoryJournal>, tenure: Tenure) -> JournalIntake {
-    JournalIntake::new(Arc::clone(journal) as _, EPOCH, tenure, 100, Arc::new(SystemClock), Health::default())
+    let journal = Arc::clone(journal) as _;
+    JournalIntake::new(journal, EPOCH, tenure, 100, Arc::new(SystemClock), Health::default(), Place::default())
 }
 
 fn message(payload: &str, redelivered: bool, packet_id: u16) -> InboundMessage<'_> {

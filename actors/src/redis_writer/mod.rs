@@ -16,7 +16,7 @@ use orinoco_domain::{
     pairing::{DeviceState, PairingRule},
 };
 use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, StoreError};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
 
 use crate::{DeviceCensus, Health, KafkaConsumerMessage};
 
@@ -154,8 +154,12 @@ impl Actor for RedisWriter {
     ) -> Result<(), Failure> {
         match message {
             RedisWriterMessage::Load { fence, reply } => reply.send(state.load(fence).await),
-            RedisWriterMessage::Apply { batch, reply } => reply.send(state.apply(batch).await),
-            RedisWriterMessage::Expire => state.expire().await,
+            RedisWriterMessage::Apply { batch, reply } => {
+                let outcome = state.apply(batch).await?;
+                reply.send(outcome);
+                fault::point("redis_writer.after_acknowledgement").await?;
+            }
+            RedisWriterMessage::Expire => state.expire().await?,
         }
         state.schedule_expiry(context);
         Ok(())
@@ -187,36 +191,38 @@ impl RedisWriterState {
         Ok(loaded.position)
     }
 
-    async fn apply(&mut self, sorted: SortedBatch) -> ApplyOutcome {
-        let Some(mut replica) = self.replica.take() else { return ApplyOutcome::Moved };
+    async fn apply(&mut self, sorted: SortedBatch) -> Result<ApplyOutcome, Failure> {
+        let Some(mut replica) = self.replica.take() else { return Ok(ApplyOutcome::Moved) };
         if replica.position != sorted.from {
-            return ApplyOutcome::Moved;
+            return Ok(ApplyOutcome::Moved);
         }
         let records = sorted.records.len() as u64;
         let mut building = batch::Building::new(&mut replica, &self.arguments, self.partition);
         for record in sorted.records {
             if let Err(error) = building.feed(record).await {
                 self.arguments.health.down(&self.component, &error);
-                return ApplyOutcome::Unavailable(error.to_string());
+                return Ok(ApplyOutcome::Unavailable(error.to_string()));
             }
         }
         let repeated = building.repeated();
         let step = building.finish(sorted.from, sorted.to);
         let frames = frame_count(&step);
-        let outcome = self.commit(replica, &step).await;
+        let outcome = self.commit(replica, &step).await?;
         if outcome == ApplyOutcome::Done {
             self.meters.applied.increment(records);
             self.meters.skipped.increment(repeated);
             self.meters.frames.increment(frames);
         }
-        outcome
+        Ok(outcome)
     }
 
     /// The replica stays only if the store has taken the same step.
-    async fn commit(&mut self, mut replica: Replica, step: &Batch) -> ApplyOutcome {
+    async fn commit(&mut self, mut replica: Replica, step: &Batch) -> Result<ApplyOutcome, Failure> {
+        fault::point("redis_writer.before_effect").await?;
         let apply = self.arguments.store.apply(step);
         let applied = tokio::time::timeout(STORE_TIMEOUT, apply).await.unwrap_or_else(|_| Err(no_answer()));
-        match applied {
+        fault::point("redis_writer.after_effect").await?;
+        Ok(match applied {
             Ok(Applied::Done) => {
                 self.arguments.health.up(&self.component);
                 replica.revision += 1;
@@ -237,11 +243,11 @@ impl RedisWriterState {
                 self.arguments.health.down(&self.component, &error);
                 ApplyOutcome::Unavailable(error.to_string())
             }
-        }
+        })
     }
 
     /// Driven by the clock: a half is yielded although nothing else arrives.
-    async fn expire(&mut self) {
+    async fn expire(&mut self) -> Result<(), Failure> {
         self.expiring = false;
         if self.replica.is_none()
             && let Some(fence) = self.fence
@@ -249,18 +255,19 @@ impl RedisWriterState {
         {
             self.fence = None;
         }
-        let Some(mut replica) = self.replica.take() else { return };
+        let Some(mut replica) = self.replica.take() else { return Ok(()) };
         let position = replica.position;
         let mut building = batch::Building::new(&mut replica, &self.arguments, self.partition);
         if !building.expire() {
             self.replica = Some(replica);
-            return;
+            return Ok(());
         }
         let step = building.finish(position, position);
         let frames = frame_count(&step);
-        if self.commit(replica, &step).await == ApplyOutcome::Done {
+        if self.commit(replica, &step).await? == ApplyOutcome::Done {
             self.meters.frames.increment(frames);
         }
+        Ok(())
     }
 
     fn schedule_expiry(&mut self, context: &Context<RedisWriterMessage>) {

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use orinoco_domain::challenge::{ChallengeKey, Status};
-use orinoco_supervision::{Actor, Alarm, Context, Failure, Group, Message, SendError};
+use orinoco_supervision::{Actor, Alarm, Context, Failure, Group, Message, SendError, fault};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::Instant,
@@ -184,6 +184,7 @@ impl Actor for SseSession {
             }
             SseSessionMessage::ClientGone => context.stop(),
         }
+        fault::point("sse_session.after_effect").await?;
         state.rest(context);
         Ok(())
     }

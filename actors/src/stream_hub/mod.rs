@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_domain::{DeviceId, Frame};
 use orinoco_ports::{CoordinateStore, Publication, StoreError, Subscription};
-use orinoco_supervision::{Actor, Context, Failure, Message, Reply};
+use orinoco_supervision::{Actor, Context, Failure, Message, Reply, fault};
 
 use crate::{Audience, Health};
 use cache::Cache;
@@ -143,7 +143,11 @@ impl Actor for StreamHub {
                     reply.send(state.cache.devices(after.as_ref(), devices_max));
                 }
             }
-            StreamHubMessage::Published(publication) => state.published(publication, context).await,
+            StreamHubMessage::Published(publication) => {
+                fault::point("stream_hub.before_effect").await?;
+                state.published(publication, context).await;
+                fault::point("stream_hub.after_effect").await?;
+            }
             StreamHubMessage::SubscriptionEnded(error) => state.out_of_sync(&error, context),
             StreamHubMessage::Resync => {
                 if let Err(error) = state.resync(context).await {

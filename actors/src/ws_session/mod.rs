@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use orinoco_domain::Frame;
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, fault};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -186,7 +186,9 @@ impl Actor for WsSession {
             WsSessionMessage::Ping => state.outbox.push_control(wire::ping_message()),
             WsSessionMessage::Gone(close) => state.close(close, context),
         }
+        fault::point("ws_session.before_effect").await?;
         state.flush(context).await;
+        fault::point("ws_session.after_effect").await?;
         Ok(())
     }
 

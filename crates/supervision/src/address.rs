@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::actor::Message;
+use crate::fault;
 use crate::mailbox::Mailbox;
 use crate::sync::lock;
 
@@ -157,6 +158,9 @@ impl<R> Reply<R> {
 
     /// Answers. A caller that has gone does not matter.
     pub fn send(self, value: R) {
+        if fault::drops_reply() {
+            return;
+        }
         let _ = self.0.send(value);
     }
 

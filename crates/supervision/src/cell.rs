@@ -103,6 +103,9 @@ pub(crate) trait Cell: Send + Sync {
     fn begin_stop(&self, mode: StopMode);
     /// Ends the incarnation at its next await; false when none runs.
     fn kill(&self, reason: StopReason) -> bool;
+    /// Aborts the incarnation's task; false when it has none yet.
+    #[cfg(feature = "faults")]
+    fn abort(&self) -> bool;
     /// Tells the actor that its time is over, after the current message.
     fn expire(&self);
     fn take_stop_reason(&self) -> Option<StopReason>;

@@ -88,6 +88,11 @@ impl<M: Message> Context<M> {
         Task(task.abort_handle())
     }
 
+    #[cfg(feature = "faults")]
+    pub(crate) fn cell(&self) -> Arc<dyn crate::cell::Cell> {
+        Arc::clone(&self.mailbox) as _
+    }
+
     /// Ends timers and helpers.
     pub(crate) fn end_helpers(&self) {
         if let Some(helpers) = self.helpers.get() {

@@ -83,6 +83,9 @@ pub(crate) struct Mailbox<M> {
     profile: OnceLock<Arc<Profile>>,
     name: OnceLock<(Arc<str>, u32)>,
     path: OnceLock<Box<str>>,
+    /// The incarnation's task.
+    #[cfg(feature = "faults")]
+    task: Mutex<Option<tokio::task::AbortHandle>>,
 }
 
 impl<M: Message> Mailbox<M> {
@@ -107,6 +110,8 @@ impl<M: Message> Mailbox<M> {
             profile: OnceLock::new(),
             name: OnceLock::new(),
             path: OnceLock::new(),
+            #[cfg(feature = "faults")]
+            task: Mutex::default(),
         }
     }
 
@@ -276,6 +281,11 @@ impl<M: Message> Mailbox<M> {
         lock(&self.queue).current = Some(Current { kind, since: Instant::now() });
     }
 
+    #[cfg(feature = "faults")]
+    pub(crate) fn runs_as(&self, task: tokio::task::AbortHandle) {
+        *lock(&self.task) = Some(task);
+    }
+
     /// Ends the actor normally after the current message.
     pub(crate) fn stop_self(&self) {
         self.begin_stop(StopMode::Stop);
@@ -363,6 +373,13 @@ impl<M: Message> Cell for Mailbox<M> {
         drop(queue);
         actor.kill();
         true
+    }
+
+    #[cfg(feature = "faults")]
+    fn abort(&self) -> bool {
+        let starts = lock(&self.queue).phase == Phase::Starting;
+        let task = lock(&self.task).take().filter(|_| !starts);
+        task.inspect(tokio::task::AbortHandle::abort).is_some()
     }
 
     fn expire(&self) {

@@ -136,10 +136,27 @@ impl Node {
         killed
     }
 
-    fn kill_self(&self) -> bool {
+    /// Kills what runs here. With a supervisor goes all below it, in the order of the tree: ractor would do it in the order of a hash
+    /// table, another one each time.
+    pub(crate) fn kill_self(self: &Arc<Self>) -> bool {
         if let Some(cell) = self.cell() {
             return cell.kill(StopReason::Asked);
         }
+        let killed = self.kill_supervisor();
+        if killed && !matches!(self.kind, Kind::Partition { .. }) {
+            for child in &self.children {
+                child.kill_self();
+            }
+            if let Some(pool) = self.pool() {
+                pool.for_each_cell(&mut |cell| {
+                    cell.kill(StopReason::Asked);
+                });
+            }
+        }
+        killed
+    }
+
+    fn kill_supervisor(&self) -> bool {
         match &lock(&self.record).actor {
             Some(actor) => {
                 actor.kill();

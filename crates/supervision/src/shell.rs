@@ -30,10 +30,16 @@ pub(crate) async fn start<A: Actor>(
     supervisor: ActorCell,
 ) -> Result<ActorCell, Failure> {
     mailbox.gone().await;
+    #[cfg(feature = "faults")]
+    let started_mailbox = Arc::clone(&mailbox);
     let launch = Launch { mailbox, make };
     let started = supervisor.spawn_linked(None, Shell::<A>(PhantomData), launch).await;
     match started {
-        Ok((actor, _task)) => Ok(actor.get_cell()),
+        Ok((actor, _task)) => {
+            #[cfg(feature = "faults")]
+            started_mailbox.runs_as(_task.abort_handle());
+            Ok(actor.get_cell())
+        }
         Err(SpawnErr::StartupFailed(failure)) => Err(failure),
         Err(other) => Err(Box::new(other)),
     }

@@ -83,6 +83,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Without a handle nobody could stop it any more.
+        self.root.kill_self();
         self.supervisor.kill();
         for task in &self.tasks {
             task.abort();

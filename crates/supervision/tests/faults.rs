@@ -8,8 +8,11 @@
 #[path = "tree/support.rs"]
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
+use orinoco_supervision::CallError;
 use orinoco_supervision::fault::{self, Fault};
 
 use support::{Tell, World, incarnation, restarted, start, until};
@@ -29,6 +32,7 @@ async fn each_fault_does_what_it_says_to_the_actor_that_reaches_the_point() {
     let probe = probes.get(0);
     let faults = [
         (Fault::Kill, "killed on request"),
+        (Fault::Abort, "actor_task_cancelled"),
         (Fault::Panic, "fault injected at actor.handle"),
         (Fault::Fail, "fault injected at actor.handle"),
         (Fault::Hang, "killed by the watchdog: `note` took more than 2000 ms"),
@@ -54,6 +58,38 @@ async fn each_fault_does_what_it_says_to_the_actor_that_reaches_the_point() {
     probe.send(Tell::Fail).await.unwrap();
     restarted(&probe).await;
     assert_eq!(fault::hits("actor.pre_start"), 3);
+    fault::clear();
+
+    // A sibling's restart is a point too, and the wait before it.
+    fault::set("supervisor.start", |path| if path == "root/a" { Fault::Fail } else { Fault::Continue });
+    probe.send(Tell::Fail).await.unwrap();
+    until("the start failed", || {
+        let failure = tree.inspect().find("root/a").unwrap().last_failure.clone();
+        failure.is_some_and(|failure| failure.reason == "start failed: fault injected at supervisor.start")
+    })
+    .await;
+    assert!(fault::hits("supervisor.backoff") > 0);
+    assert_eq!(incarnation(&probes.get(1)).await, 0);
+    fault::clear();
+    until("up", || probe.is_up()).await;
+
+    fault::set("actor.reply", |_| Fault::DropReply);
+    let answer = probe.call(Tell::Ask, Duration::from_secs(1)).await;
+    assert_eq!(answer, Err(CallError::Dropped));
+    fault::clear();
+
+    // On its thread a scoped hook stands before those of the process, until it is dropped.
+    fault::set("actor.handle", |_| Fault::Fail);
+    let reached = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&reached);
+    let scoped = fault::scoped(move |reached| {
+        seen.borrow_mut().push((reached.point, reached.path.to_owned()));
+        Fault::Yield(3)
+    });
+    incarnation(&probe).await;
+    assert_eq!(reached.borrow()[0], ("actor.handle", "root/a".to_owned()));
+    drop(scoped);
+    assert_eq!(fault::hits("actor.handle"), 0);
     fault::clear();
 
     assert!(fault::point("test.outside").await.is_ok());

@@ -12,6 +12,7 @@ use super::start::as_due;
 use crate::actor::Actor;
 use crate::cell::{Cell as _, StopReason};
 use crate::delay::Deadline;
+use crate::fault;
 use crate::plan::{IntensityScope, Shutdown, TtlFrom};
 use crate::supervisor::backoff;
 use crate::supervisor::strategy::{Exit, restarts};
@@ -112,6 +113,7 @@ impl<A: Actor> PoolInner<A> {
             setup.delays.remove(key);
         }
         if borne {
+            fault::notice("supervisor.backoff", child.mailbox.path());
             return Verdict::Continue;
         }
         self.given_up.fetch_add(1, Ordering::Relaxed);

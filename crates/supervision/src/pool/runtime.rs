@@ -63,7 +63,8 @@ pub(super) struct Table<A: Actor> {
     /// Whether new children are taken.
     pub(super) open: bool,
     pub(super) by_key: BTreeMap<Arc<str>, Arc<Child<A>>>,
-    pub(super) by_pid: HashMap<u64, Arc<Child<A>>>,
+    /// In the order of starting, in which they are visited.
+    pub(super) by_pid: BTreeMap<u64, Arc<Child<A>>>,
     /// Ends that were told before the starter had entered the child.
     pub(super) early: HashMap<u64, Exit>,
 }
@@ -218,7 +219,7 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
                 server: None,
                 open: false,
                 by_key: BTreeMap::new(),
-                by_pid: HashMap::new(),
+                by_pid: BTreeMap::new(),
                 early: HashMap::new(),
             }),
         });

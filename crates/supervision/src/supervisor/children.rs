@@ -11,6 +11,7 @@ use super::strategy::Exit;
 use super::{Arguments, Command, KILL_WAIT_MAX, Parent, Supervisor};
 use crate::actor::Failure;
 use crate::cell::StopReason;
+use crate::fault;
 use crate::inspect::Status;
 use crate::node::{Kind, Node};
 use crate::plan::{Shutdown, Timeout};
@@ -65,7 +66,13 @@ impl Attendant {
         let (giving_up, given_up) = oneshot::channel();
         self.in_flight = true;
         self.giving_up = Some(giving_up);
-        let launch = launch(Arc::clone(&self.node), myself.clone(), child);
+        let (node, supervisor) = (Arc::clone(&self.node), myself.clone());
+        let launch = async move {
+            if node.cell().is_some() {
+                fault::point_at("supervisor.start", &node.path).await?;
+            }
+            launch(node, supervisor, child).await
+        };
         let limit = match self.node.kind {
             // A supervisor's actor starts at once; its limit is for its children to be up.
             Kind::Supervisor { .. } => Timeout::Infinity,

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::actor::Failure;
+use crate::fault;
 use crate::node::{Kind, Node};
 use crate::sync::lock;
 use crate::tree::Exit as TreeExit;
@@ -282,6 +283,10 @@ impl State {
         if !exit.is_normal() && !asked {
             tracing::warn!(path = &*node.path, reason = exit.reason(), restarts, "child failed");
             record.last_failure = Some((exit.reason().to_owned(), now));
+        }
+        drop(record);
+        if restarts {
+            fault::notice("supervisor.backoff", &node.path);
         }
     }
 
