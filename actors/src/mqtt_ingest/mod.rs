@@ -14,7 +14,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use orinoco_domain::TopicFilters;
 use orinoco_ports::{Clock, Journal, JournalError, MqttError, MqttLink, MqttSource};
 use orinoco_supervision::{
-    Actor, Context, Failure, Group, Message, SendError,
+    Actor, Context, Failure, Group, Message, SendError, Task,
     fault::{self, Place},
 };
 use tokio::sync::oneshot;
@@ -94,6 +94,8 @@ pub struct MqttIngestState {
     in_flight: VecDeque<u64>,
     /// A `Pump` is on its way, or will be once the journal has more.
     pumping: bool,
+    /// Waits for the journal to grow beyond what was sent.
+    growth: Option<Task>,
 }
 
 enum Link {
@@ -156,6 +158,7 @@ impl Actor for MqttIngest {
             sent: committed,
             in_flight: VecDeque::new(),
             pumping: false,
+            growth: None,
         };
         state.pump_soon(context, Duration::ZERO);
         Ok(state)
@@ -309,11 +312,11 @@ impl MqttIngestState {
         }
         self.pumping = true;
         let (journal, sent, own) = (Arc::clone(&self.arguments.journal), self.sent, context.address());
-        context.spawn(async move {
+        self.growth = Some(context.spawn(async move {
             journal.wait_after(sent).await;
             // Down: the actor ends, and its successor pumps.
             let _ = own.send(MqttIngestMessage::Pump).await;
-        });
+        }));
     }
 
     async fn produced(&mut self, through: u64, context: &Context<MqttIngestMessage>) -> Result<(), Failure> {
@@ -335,6 +338,11 @@ impl MqttIngestState {
     fn begin_again(&mut self, context: &Context<MqttIngestMessage>) {
         self.in_flight.clear();
         self.sent = self.arguments.journal.committed();
+        if let Some(growth) = self.growth.take() {
+            // It waits for more than what was sent before; what is to be sent now is there already.
+            growth.abort();
+            self.pumping = false;
+        }
         self.pump_soon(context, Duration::ZERO);
     }
 }

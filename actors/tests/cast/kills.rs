@@ -103,6 +103,21 @@ async fn killing_the_producer_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_killed_producer_had_taken_is_sent_again_though_no_message_follows() {
+    let world = World::start(Pairing::Latest).await;
+    let mut publisher = world.publisher().await;
+    for turns in 0..40 {
+        publish(&mut publisher, "devices/a/coordX", &turns.to_string()).await;
+        // The kill comes before the producer has the record, while it produces it, or later.
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        let _ = world.tree.kill("root/stream/producer");
+        settled(&world, &format!("killed after {turns} turns")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn killing_consumers_loses_and_doubles_nothing() {
     run_seeds(instances("consumer")).await;
 }
