@@ -1,7 +1,8 @@
 //! Produces records into the log, acknowledged by all in-sync replicas.
 //!
 //! Supervised by `stream`. Invariant: one produce in flight a partition, in order of arrival, and a retry is the identical call; so a
-//! reader needs one highest mark an origin to see each record once. The outage of the log is a state: the work waits here (its amount is
+//! reader needs one highest mark an origin to see each record once; for the same reason a batch of the journal is taken only where it follows
+//! the one before. The outage of the log is a state: the work waits here (its amount is
 //! bounded by those who send it: two batches of the ingest, one of each consumer) and is tried again by a timer.
 
 #[cfg(test)]
@@ -12,7 +13,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use orinoco_domain::{Axis, RawRecord};
 use orinoco_ports::{Clock, LogError, RecordLog};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
+use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, SendError, fault};
 
 use crate::{Health, MqttIngestMessage, kafka_consumer::Aside};
 use work::Work;
@@ -47,6 +48,10 @@ impl Message for KafkaProducerMessage {
 /// Records of the journal, decoded; in order a partition.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JournalBatch {
+    /// The sequence before the first one that the batch stands for.
+    pub after: u64,
+    /// The first batch since the ingest began, or began again: what came before is in the log, or in this batch and those to come.
+    pub begins: bool,
     /// The last sequence that the batch stands for.
     pub through: u64,
     pub records: Vec<(u32, Axis, RawRecord)>,
@@ -67,6 +72,8 @@ pub struct KafkaProducerState {
     /// The log has answered since the start.
     is_known: bool,
     waiting: VecDeque<(u64, Work)>,
+    /// The last sequence that this incarnation has taken.
+    taken: Option<u64>,
     /// A `Retry` is on its way.
     retrying: bool,
     produced: metrics::Counter,
@@ -91,17 +98,18 @@ impl Actor for KafkaProducer {
         context: &Context<KafkaProducerMessage>,
         arguments: KafkaProducerArguments,
     ) -> Result<KafkaProducerState, Failure> {
-        // What a former incarnation had taken is lost with it: the ingest sends it again from the journal. Down: it sends all when it starts.
-        let _ = arguments.ingest.one().try_send(MqttIngestMessage::ProducerStarted);
         context.send_after(Duration::ZERO, KafkaProducerMessage::Probe);
-        Ok(KafkaProducerState {
+        let state = KafkaProducerState {
             arguments,
             is_known: false,
             waiting: VecDeque::new(),
+            taken: None,
             retrying: false,
             produced: metrics::counter!("orinoco_records_produced_total"),
             dead_lettered: metrics::counter!("orinoco_dead_letters_total"),
-        })
+        };
+        state.tell_started(context);
+        Ok(state)
     }
 
     async fn handle(
@@ -128,6 +136,17 @@ impl Actor for KafkaProducer {
 }
 
 impl KafkaProducerState {
+    /// What a former incarnation had taken is lost with it: the ingest sends it again from the journal.
+    fn tell_started(&self, context: &Context<KafkaProducerMessage>) {
+        let ingest = self.arguments.ingest.one();
+        if let Err(SendError::Full(message)) = ingest.try_send(MqttIngestMessage::ProducerStarted) {
+            context.spawn(async move {
+                // Down: it sends all when it starts.
+                let _ = ingest.send(message).await;
+            });
+        }
+    }
+
     async fn probe(&mut self, context: &Context<KafkaProducerMessage>) {
         if self.is_known {
             return;
@@ -148,7 +167,15 @@ impl KafkaProducerState {
     }
 
     async fn journal(&mut self, batch: JournalBatch, context: &Context<KafkaProducerMessage>) -> Result<(), Failure> {
+        if !batch.begins && self.taken != Some(batch.after) {
+            // Sent before the ingest had heard that this is a new incarnation: what precedes it was lost with the former one, and must
+            // come first, or it would be taken for a repetition. The ingest begins again.
+            tracing::debug!(after = batch.after, taken = self.taken, "a batch that does not follow is left");
+            self.tell_started(context);
+            return Ok(());
+        }
         let through = batch.through;
+        self.taken = Some(through);
         let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions);
         self.waiting.push_back((through, work));
         if self.retrying { Ok(()) } else { self.work_off(context).await }

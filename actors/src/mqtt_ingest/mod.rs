@@ -19,7 +19,7 @@ use orinoco_supervision::{
 };
 use tokio::sync::oneshot;
 
-use crate::{Health, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
+use crate::{Health, JournalBatch, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
 use decode::Decoder;
 use intake::JournalIntake;
 
@@ -90,6 +90,8 @@ pub struct MqttIngestState {
     connection: u64,
     /// Read from the journal and sent to the producer.
     sent: u64,
+    /// The next batch is the first since the beginning, or since the producer's.
+    begins: bool,
     /// Last sequences of the batches that the producer has.
     in_flight: VecDeque<u64>,
     /// A `Pump` is on its way, or will be once the journal has more.
@@ -156,6 +158,7 @@ impl Actor for MqttIngest {
             link: Link::None,
             connection: 0,
             sent: committed,
+            begins: true,
             in_flight: VecDeque::new(),
             pumping: false,
             growth: None,
@@ -287,10 +290,11 @@ impl MqttIngestState {
             let Some(last) = entries.last().map(|entry| entry.sequence) else {
                 return self.pump_when_journal_grows(context);
             };
-            let batch = self.decoder.decode(entries);
+            let batch = JournalBatch { after: self.sent, begins: self.begins, ..self.decoder.decode(entries) };
             match self.arguments.producer.one().send(KafkaProducerMessage::Journal { batch }).await {
                 Ok(()) => {
                     self.sent = last;
+                    self.begins = false;
                     self.in_flight.push_back(last);
                 }
                 Err(SendError::Full(_) | SendError::Down(_)) => return self.pump_soon(context, RETRY_AFTER),
@@ -338,6 +342,7 @@ impl MqttIngestState {
     fn begin_again(&mut self, context: &Context<MqttIngestMessage>) {
         self.in_flight.clear();
         self.sent = self.arguments.journal.committed();
+        self.begins = true;
         if let Some(growth) = self.growth.take() {
             // It waits for more than what was sent before; what is to be sent now is there already.
             growth.abort();
