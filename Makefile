@@ -1,6 +1,6 @@
 # Each target installs what it lacks (scripts/install) on a fresh Debian.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults console lint fmt advisories stack-up stack-down stack-clean bench
+.PHONY: help run test faults simulate console lint fmt advisories stack-up stack-down stack-clean bench
 
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -29,6 +29,11 @@ console: ## Builds the web console into web/dist, for cargo to find; `run` and `
 	@scripts/install build
 	@scripts/console
 
+simulate: ## Whole daemons on models of their backends, by seeds: SEEDS=2000 of them from FIRST=0 on, or SEED=7 alone with its trace
+	@scripts/install build
+	$(if $(SEED),ORINOCO_SIM_SEED=$(SEED)) $(if $(SEEDS),ORINOCO_SIM_SEEDS=$(SEEDS)) $(if $(FIRST),ORINOCO_SIM_FIRST=$(FIRST)) \
+	cargo test --locked --profile simulation -p orinoco-actors --features faults --test simulation -- --nocapture whatever_fails
+
 lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docker-compose.yml
 	@scripts/install test
 	cargo fmt --all --check
@@ -37,6 +42,7 @@ lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docke
 	@scripts/console check
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p orinoco-supervision -p orinoco-actors --features orinoco-supervision/faults,orinoco-actors/faults --all-targets -- -D warnings
 
 fmt: ## Formats the sources
 	cargo fmt --all

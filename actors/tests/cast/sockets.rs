@@ -109,7 +109,7 @@ impl ClientSocket for MemorySocket {
 }
 
 /// The text messages in a stream of whole messages.
-fn texts(mut rest: &[u8]) -> Vec<String> {
+pub(crate) fn texts(mut rest: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     while !rest.is_empty() {
         let (header, length) = match rest[1] {

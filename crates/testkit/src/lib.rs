@@ -29,6 +29,7 @@ mod postgres;
 mod process;
 mod redis;
 mod server;
+pub mod simulation;
 mod usage;
 
 pub use daemon::{Daemon, DaemonConfig};

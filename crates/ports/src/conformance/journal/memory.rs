@@ -13,8 +13,24 @@ use crate::{Journal, JournalDepth, JournalEntry, JournalError, JournalRecord};
 
 const TAIL_MAX: usize = 2_000;
 
-#[derive(Default)]
-pub struct MemoryJournals(Arc<Mutex<Held>>);
+pub struct MemoryJournals {
+    id: Arc<str>,
+    held: Arc<Mutex<Held>>,
+}
+
+impl Default for MemoryJournals {
+    fn default() -> Self {
+        Self::named("memory")
+    }
+}
+
+impl MemoryJournals {
+    /// A journal of this identity, `[a-z0-9]{1,32}`.
+    #[must_use]
+    pub fn named(id: &str) -> Self {
+        Self { id: id.into(), held: Arc::default() }
+    }
+}
 
 #[derive(Default, Clone)]
 struct Held {
@@ -27,6 +43,7 @@ struct Held {
 }
 
 struct MemoryJournal {
+    id: Arc<str>,
     held: Arc<Mutex<Held>>,
     bytes_max: u64,
     last: watch::Sender<u64>,
@@ -34,21 +51,21 @@ struct MemoryJournal {
 }
 
 impl MemoryJournal {
-    fn open(held: Arc<Mutex<Held>>, bytes_max: u64) -> Arc<dyn Journal> {
+    fn open(id: &Arc<str>, held: Arc<Mutex<Held>>, bytes_max: u64) -> Arc<dyn Journal> {
         let last = watch::Sender::new(held.lock().unwrap().last);
         held.lock().unwrap().full = false;
-        Arc::new(Self { held, bytes_max, last, room: Condvar::new() })
+        Arc::new(Self { id: Arc::clone(id), held, bytes_max, last, room: Condvar::new() })
     }
 }
 
 #[async_trait]
 impl JournalFactory for MemoryJournals {
     async fn open(&self, bytes_max: u64) -> Arc<dyn Journal> {
-        MemoryJournal::open(Arc::clone(&self.0), bytes_max)
+        MemoryJournal::open(&self.id, Arc::clone(&self.held), bytes_max)
     }
 
     async fn open_as_after_kill(&self, bytes_max: u64) -> Arc<dyn Journal> {
-        MemoryJournal::open(Arc::new(Mutex::new(self.0.lock().unwrap().clone())), bytes_max)
+        MemoryJournal::open(&self.id, Arc::new(Mutex::new(self.held.lock().unwrap().clone())), bytes_max)
     }
 }
 
@@ -59,7 +76,7 @@ fn bytes_of(record: &JournalRecord) -> u64 {
 #[async_trait]
 impl Journal for MemoryJournal {
     fn id(&self) -> &str {
-        "memory"
+        &self.id
     }
 
     fn append(&self, record: &JournalRecord) -> Result<u64, JournalError> {

@@ -6,10 +6,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::LeasesFactory;
 use crate::{BackendInfo, Lease, LeaseError, Leases, Sharing};

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use orinoco_domain::{Axis, Position, RawRecord};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::LogFactory;
 use crate::{BackendInfo, DeadLetterPage, Fetched, FetchedRecord, LogError, RecordLog, StoredDeadLetter};
@@ -22,7 +22,7 @@ pub struct MemoryLogs(Arc<MemoryLog>);
 #[derive(Default)]
 struct MemoryLog {
     held: Mutex<Held>,
-    changed: watch::Sender<()>,
+    changed: Notify,
 }
 
 #[derive(Default, Clone)]
@@ -46,7 +46,7 @@ impl LogFactory for MemoryLogs {
 
     async fn open_as_after_kill(&self) -> Arc<dyn RecordLog> {
         let held = Mutex::new(self.0.held.lock().unwrap().clone());
-        Arc::new(MemoryLog { held, changed: watch::Sender::default() })
+        Arc::new(MemoryLog { held, changed: Notify::new() })
     }
 
     async fn expire_oldest(&self, log: Arc<dyn RecordLog>, partition: u32) -> Arc<dyn RecordLog> {
@@ -104,7 +104,7 @@ impl RecordLog for MemoryLog {
         for (axis, record) in records {
             partition.push(*axis, record.clone());
         }
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         Ok(())
     }
 
@@ -120,14 +120,16 @@ impl RecordLog for MemoryLog {
         bytes_max: usize,
         wait_max: Duration,
     ) -> Result<Fetched, LogError> {
-        let mut changed = self.changed.subscribe();
         let deadline = tokio::time::Instant::now() + wait_max;
         loop {
+            // Wakes in the order of waiting, which a watch channel does not: simulations run on this.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
             let fetched = {
                 let mut held = self.held.lock().unwrap();
                 held.partitions.entry(partition).or_default().fetch(partition, from, bytes_max)?
             };
-            if !fetched.records.is_empty() || tokio::time::timeout_at(deadline, changed.changed()).await.is_err() {
+            if !fetched.records.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Ok(fetched);
             }
         }

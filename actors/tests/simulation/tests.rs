@@ -1,0 +1,121 @@
+//! The tests: all invariants on many seeds, the same trace twice, and mutations that must be caught.
+
+use orinoco_testkit::simulation::Mutation;
+
+use crate::{
+    campaign::{Failure, Sums, report, search},
+    strategy::PlanTree,
+    world::{Outcome, run},
+};
+
+/// What `make test` runs.
+const SEEDS: u64 = 2_000;
+/// After so many seeds have failed a campaign ends.
+const FAILURES_MAX: usize = 10;
+
+/// Plans that found a fault of the product, as they were printed.
+const FOUND: &[&str] = &[
+    // The producer was killed with the last record: nothing woke the ingest until another message came.
+    r#"{"workload":{"seed":682454,"daemons":2,"devices":3,"messages":5,"foreign":0,"by_timestamp":false,"watchers":2,"logins":2,"pause_ms_max":58},"schedule":{"seed":1323949390822348053,"yields_max":4,"way_ms_max":2},"faults":[{"daemon":2,"when":{"hit":{"point":"kafka_producer.before_effect","by":"","nth":4}},"what":{"here":"kill"}}]}"#,
+    // The producer was killed twice: a batch that the ingest had sent before it knew was produced without what precedes it, which then
+    // was taken for a repetition. Two messages were lost.
+    r#"{"workload":{"seed":2905786471984585554,"daemons":1,"devices":1,"messages":14,"foreign":5,"by_timestamp":false,"watchers":1,"logins":0,"pause_ms_max":14},"schedule":{"seed":17299797792195314808,"yields_max":3,"way_ms_max":1},"faults":[{"daemon":0,"when":{"hit":{"point":"kafka_producer.before_effect","by":"","nth":3}},"what":{"here":"kill"}},{"daemon":0,"when":{"hit":{"point":"kafka_producer.after_effect","by":"","nth":2}},"what":{"here":"kill"}}]}"#,
+];
+
+/// A panic that was planned says nothing new, 2,000 seeds long.
+fn silence_planned_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+            if !text.starts_with("fault injected at") {
+                usual(panic);
+            }
+        }));
+    });
+}
+
+fn show(outcome: &Outcome) {
+    for line in &outcome.lines {
+        println!("{line}");
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_fails_all_invariants_hold() {
+    silence_planned_panics();
+    if let Ok(line) = std::env::var("ORINOCO_SIM_PLAN") {
+        let outcome = run(&line.parse().unwrap());
+        show(&outcome);
+        assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
+        return;
+    }
+    if let Some(seed) = number("ORINOCO_SIM_SEED") {
+        let plan = PlanTree::of(seed, None).plan();
+        println!("{plan}");
+        let outcome = run(&plan);
+        show(&outcome);
+        assert!(outcome.violations.is_empty(), "{}", report(&Failure { seed, outcome }, None));
+        return;
+    }
+    let first = number("ORINOCO_SIM_FIRST").unwrap_or(0);
+    let seeds = number("ORINOCO_SIM_SEEDS").unwrap_or(SEEDS);
+    let sums = Sums::default();
+    let failures = search(first..first + seeds, None, FAILURES_MAX, &sums);
+    println!("{sums:?}");
+    if let Some(failure) = failures.first() {
+        panic!("{}", report(failure, None));
+    }
+}
+
+#[test]
+fn what_was_found_once_holds() {
+    silence_planned_panics();
+    for line in FOUND {
+        let outcome = run(&line.parse().unwrap());
+        assert!(outcome.violations.is_empty(), "{line}: {:#?}", outcome.violations);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    silence_planned_panics();
+    for seed in 0..20 {
+        let plan = PlanTree::of(seed, None).plan();
+        assert_eq!(PlanTree::of(seed, None).plan(), plan);
+        let (one, two) = (run(&plan), run(&plan));
+        if let Some(at) = one.lines.iter().zip(&two.lines).position(|(one, two)| one != two) {
+            panic!("seed {seed}: {:#?} and then {:#?}", &one.lines[at.saturating_sub(5)..=at], two.lines[at]);
+        }
+        assert_eq!((one.hash, one.events), (two.hash, two.events), "seed {seed}");
+    }
+}
+
+fn is_caught(mutation: Mutation, invariant: &str) {
+    silence_planned_panics();
+    let sums = Sums::default();
+    let failure = search(0..SEEDS, Some(mutation), 1, &sums).pop().expect("no seed catches it");
+    let found: Vec<&str> = failure.outcome.violations.iter().map(|violation| violation.invariant).collect();
+    println!("{mutation:?} is caught by seed {}: {:?}", failure.seed, failure.outcome.violations[0]);
+    assert!(found.contains(&invariant), "{found:?}");
+}
+
+#[test]
+fn acknowledging_before_the_journal_is_caught() {
+    is_caught(Mutation::AcknowledgeBeforeJournal, "accepted = applied + dead-lettered");
+}
+
+#[test]
+fn a_position_outside_of_the_script_is_caught() {
+    is_caught(Mutation::PositionOutsideOfScript, "each effect once");
+}
+
+#[test]
+fn a_store_without_fencing_is_caught() {
+    is_caught(Mutation::NoFencing, "no stale owner");
+}
