@@ -68,6 +68,8 @@ pub(crate) enum StopReason {
     ShutdownTimeout,
     /// Someone asked for it by path.
     Asked,
+    /// `[chaos] kill_at_random`.
+    AtRandom,
 }
 
 impl std::fmt::Display for StopReason {
@@ -79,6 +81,7 @@ impl std::fmt::Display for StopReason {
             Self::StartTimeout => f.write_str("killed: its start timeout ran out"),
             Self::ShutdownTimeout => f.write_str("killed: its shutdown timeout ran out"),
             Self::Asked => f.write_str("killed on request"),
+            Self::AtRandom => f.write_str("killed at random: [chaos] kill_at_random"),
         }
     }
 }

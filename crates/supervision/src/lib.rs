@@ -22,6 +22,7 @@ mod address;
 mod alarm;
 mod catalog;
 mod cell;
+mod chaos;
 mod context;
 mod delay;
 pub mod fault;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::catalog::Catalog;
+use crate::chaos;
 use crate::inspect::{self, PoolChildSnapshot, Snapshot, Status};
 use crate::node::{Builder, Node};
 use crate::plan::{Chaos, Plan, PlanError};
@@ -72,6 +73,12 @@ pub struct NotFound {
     pub path: String,
 }
 
+/// Waits for the end of a tree, without a handle to it.
+async fn has_ended(mut ended: watch::Receiver<Option<Exit>>) {
+    // An error means that nobody is left to say it.
+    let _ = ended.wait_for(Option::is_some).await;
+}
+
 struct Inner {
     root: Arc<Node>,
     supervisor: ActorRef<Command>,
@@ -116,7 +123,20 @@ impl Tree {
         let mut tasks: Vec<AbortHandle> =
             delays.into_iter().map(|delays| tokio::spawn(async move { delays.drive().await }).abort_handle()).collect();
         tasks.push(tokio::spawn(watchdog::watch(Arc::clone(&root))).abort_handle());
-        Self::start_root(root, plan.chaos, tasks).await
+        let targets = Arc::clone(&root);
+        let tree = Self::start_root(root, plan.chaos.clone(), tasks).await?;
+        if let Some(kills) = plan.chaos.kill_at_random {
+            // Only once it is up, and as long as it runs.
+            let ended = tree.0.ended.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = has_ended(ended) => {}
+                    () = chaos::kill_at_random(targets, kills) => {}
+                }
+            });
+        }
+        Ok(tree)
     }
 
     async fn start_root(root: Arc<Node>, chaos: Chaos, tasks: Vec<AbortHandle>) -> Result<Self, TreeError> {
@@ -198,8 +218,8 @@ impl Tree {
     }
 
     /// What the plan allows to be broken on purpose.
-    pub fn chaos(&self) -> Chaos {
-        self.0.chaos
+    pub fn chaos(&self) -> &Chaos {
+        &self.0.chaos
     }
 
     /// Stops everything, children in reverse order, each as its spec says, and waits for the end. Calling it again

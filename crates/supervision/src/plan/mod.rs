@@ -218,10 +218,39 @@ pub enum Instances {
 }
 
 /// What the operator allows to be broken on purpose.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Chaos {
     /// Whether killing actors may be offered to operators.
     pub allow_kill: bool,
+    /// Kills actors for as long as the tree runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_at_random: Option<KillAtRandom>,
+}
+
+/// One actor after another is killed: for a staging deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KillAtRandom {
+    /// The mean time between two kills; each wait is between half of it and one and a half.
+    #[serde(serialize_with = "duration::serialize")]
+    pub every: Duration,
+    /// Paths in the tree, instances by their common id: these, and what is below them. Empty: everybody. Supervisors are not killed.
+    pub only: Vec<String>,
+}
+
+impl KillAtRandom {
+    /// Whether it may kill the actor at a path.
+    pub(crate) fn names(&self, path: &str) -> bool {
+        let is_in = |only: &String| match path.strip_prefix(only.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/') || is_instance(rest),
+            None => false,
+        };
+        self.only.is_empty() || self.only.iter().any(is_in)
+    }
+}
+
+/// `.3`, as instances have it behind their common id.
+fn is_instance(rest: &str) -> bool {
+    rest.strip_prefix('.').is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A worker's own part of its child spec.
@@ -377,8 +406,8 @@ impl Plan {
     }
 
     /// What may be broken on purpose.
-    pub fn chaos(&self) -> Chaos {
-        self.chaos
+    pub fn chaos(&self) -> &Chaos {
+        &self.chaos
     }
 
     /// The file's name in messages.

@@ -9,8 +9,9 @@ use super::error::{PlanError, Problem};
 use super::reader::{Problems, Section};
 use super::resolve::{Draft, DraftChild, DraftRole, resolve};
 use super::{
-    AutoShutdown, BackoffPlan, Chaos, Instances, IntensityScope, MailboxPlan, Overflow, Plan, PoolChildPlan, PoolPlan,
-    Restart, Shutdown, StopMode, Strategy, Timeout, TtlFrom, WatchdogAction, WatchdogPlan, WorkerPlan,
+    AutoShutdown, BackoffPlan, Chaos, Children, Instances, IntensityScope, KillAtRandom, MailboxPlan, Overflow, Plan,
+    PoolChildPlan, PoolPlan, Restart, Role, Shutdown, StopMode, Strategy, SupervisorPlan, Timeout, TtlFrom,
+    WatchdogAction, WatchdogPlan, WorkerPlan,
 };
 
 /// The only version of the file's form so far.
@@ -96,11 +97,10 @@ fn document(problems: &mut Problems<'_>, mut top: Section<'_, '_>, file: &str) -
         Some(section) => read_defaults(problems, section),
         None => Defaults::default(),
     };
-    let mut chaos = Chaos::default();
-    if let Some(mut section) = top.section(problems, "chaos") {
-        chaos.allow_kill = section.boolean(problems, "allow_kill").unwrap_or(false);
-        section.finish(problems, &[]);
-    }
+    let (chaos, only) = match top.section(problems, "chaos") {
+        Some(section) => read_chaos(problems, section),
+        None => Default::default(),
+    };
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     for section in top.sections(problems, "supervisor", "supervisor") {
         let line = problems.line_of(section.span.start);
@@ -114,7 +114,44 @@ fn document(problems: &mut Problems<'_>, mut top: Section<'_, '_>, file: &str) -
     }
     top.finish(problems, &[]);
     let root = resolve(problems, drafts, &root, root_line)?;
+    for (line, path) in only.iter().filter(|(_, path)| !is_in_tree(&root, path)) {
+        let message = format!(
+            "`only` in [chaos] kill_at_random: nothing is at `{path}`; write a path such as `{}`, instances by their common id",
+            root.id
+        );
+        problems.add_line(*line, message);
+    }
     Some(Plan { file: file.to_owned(), chaos, root })
+}
+
+/// Chaos, and the paths that it names with their lines: whether they are in the tree is seen later.
+fn read_chaos(problems: &mut Problems<'_>, mut section: Section<'_, '_>) -> (Chaos, Vec<(usize, String)>) {
+    section.what = "[chaos]".to_owned();
+    let mut chaos = Chaos { allow_kill: section.boolean(problems, "allow_kill").unwrap_or(false), ..Chaos::default() };
+    let mut only = Vec::new();
+    if let Some(mut kills) = section.section(problems, "kill_at_random") {
+        only = kills.texts(problems, "only");
+        let paths = only.iter().map(|(_, path)| path.clone()).collect();
+        match kills.positive_duration(problems, "every") {
+            Some(every) => chaos.kill_at_random = Some(KillAtRandom { every, only: paths }),
+            None if kills.has("every") => {}
+            None => problems.add(&kills.span, format!("{} lacks `every`", kills.what)),
+        }
+        kills.finish(problems, &[]);
+    }
+    section.finish(problems, &[]);
+    (chaos, only)
+}
+
+/// Whether a path names a supervisor or a child.
+fn is_in_tree(root: &SupervisorPlan, path: &str) -> bool {
+    let Some(rest) = path.strip_prefix(root.id.as_str()) else { return false };
+    let Some(rest) = rest.strip_prefix('/') else { return rest.is_empty() };
+    let Children::List(children) = &root.children else { return false };
+    children.iter().any(|child| match &child.role {
+        Role::Supervisor(supervisor) => is_in_tree(supervisor, rest),
+        Role::Worker(_) => child.id == rest,
+    })
 }
 
 fn read_defaults(problems: &mut Problems<'_>, mut section: Section<'_, '_>) -> Defaults {

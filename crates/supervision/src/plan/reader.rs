@@ -171,6 +171,27 @@ impl<'a, 'i> Section<'a, 'i> {
         found
     }
 
+    /// A list of strings, each with its line; absent, it is empty.
+    pub(super) fn texts(&mut self, problems: &mut Problems<'_>, key: &'static str) -> Vec<(usize, String)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            let message = expected("a list of strings", value.get_ref());
+            problems.add(&value.span(), format!("`{key}` in {}: {message}", self.what));
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for entry in array.iter() {
+            match entry.get_ref().as_str() {
+                Some(text) => texts.push((problems.line_of(entry.span().start), text.to_owned())),
+                None => {
+                    let message = expected("a string", entry.get_ref());
+                    problems.add(&entry.span(), format!("`{key}` in {}: {message}", self.what));
+                }
+            }
+        }
+        texts
+    }
+
     pub(super) fn section(&mut self, problems: &mut Problems<'_>, key: &'static str) -> Option<Section<'a, 'i>> {
         let value = self.take(key)?;
         let what = format!("`{key}` of {}", self.what);
@@ -209,6 +230,10 @@ impl<'a, 'i> Section<'a, 'i> {
             }
         }
         sections
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
     }
 
     /// Where a key's value is, or the table when it is absent.

@@ -9,7 +9,11 @@ use super::{BackoffPlan, ChildPlan, Children, Instances, MailboxPlan, Plan, Role
 pub(super) fn render(plan: &Plan) -> String {
     let mut text = String::new();
     supervisor(&mut text, 0, &plan.root, "");
-    line(&mut text, 0, &format!("chaos allow_kill={}", plan.chaos.allow_kill));
+    let kills = plan.chaos.kill_at_random.as_ref().map_or(String::new(), |kills| {
+        let only = if kills.only.is_empty() { "everybody".to_owned() } else { kills.only.join(",") };
+        format!(" kill_at_random={}/{only}", format_duration(kills.every))
+    });
+    line(&mut text, 0, &format!("chaos allow_kill={}{kills}", plan.chaos.allow_kill));
     text
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod alarms;
+mod chaos;
 mod escalation;
 mod inspection;
 mod mailboxes;

@@ -115,6 +115,17 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ("jitter = 0.2", "jitter = 1.2", 11, "it must be from 0 to 1"),
     ("min = \"50ms\"", "min = \"11s\"", 11, "`min` is more than `max`"),
     ("allow_kill = false", "allow_kill = 0", 14, "expected true or false, found integer"),
+    ("allow_kill = false", "allow_kil = false", 14, "unknown key `allow_kil` in [chaos]"),
+    ("allow_kill = false", "kill_at_random = true", 14, "`kill_at_random` of [chaos]: expected a table, found boolean"),
+    ("allow_kill = false", "kill_at_random = { only = [] }", 14, "`kill_at_random` of [chaos] lacks `every`"),
+    ("allow_kill = false", "kill_at_random = { every = \"0s\" }", 14, "it must be more than 0"),
+    ("allow_kill = false", "kill_at_random = { every = \"9s\", only = \"root\" }", 14, "expected a list of strings"),
+    (
+        "allow_kill = false",
+        "kill_at_random = { every = \"9s\", only = [\"root/stream\",\n\"root/stream/wirter\"] }",
+        15,
+        "nothing is at `root/stream/wirter`",
+    ),
     (
         "strategy = \"one_for_one\"",
         "strategy = \"one_for_al\"",
