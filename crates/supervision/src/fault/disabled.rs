@@ -33,13 +33,13 @@ pub fn point(_name: &'static str) -> Nothing {
 
 /// The actor that code outside of its handlers belongs to; nothing in this build.
 #[derive(Debug, Clone, Default)]
-pub struct Place;
+pub struct Place(());
 
 impl Place {
     /// The actor of this context.
     #[inline(always)]
     pub fn of<M: Message>(_context: &Context<M>) -> Self {
-        Self
+        Self(())
     }
 
     /// As [`point`].
