@@ -33,7 +33,7 @@ struct Bundle;
 
 const PAGE: &str = "index.html";
 /// The console routes by the same list.
-static PATHS: LazyLock<Vec<String>> =
+pub(super) static PATHS: LazyLock<Vec<String>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../web/pages.json")).unwrap_or_default());
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");

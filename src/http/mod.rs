@@ -14,7 +14,8 @@
 //! | `challenges` | what REST and OAuth do alike with QR challenges |
 //! | `api` | accounts, logins, QR challenges, administration |
 //! | `oauth` | OAuth 2.0, and its own form of errors |
-//! | `console` | the web console
+//! | `console` | the web console |
+//! | `openapi` | what is here, described: OpenAPI, and a page of it |
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
 //! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
@@ -40,6 +41,7 @@ mod console;
 mod devices;
 pub(crate) mod listen;
 mod oauth;
+mod openapi;
 mod operations;
 mod origin;
 pub(crate) mod problem;

@@ -12,7 +12,7 @@ use http::{
 use warp::{Filter, Rejection, Reply, filters::BoxedFilter, reply::Response};
 
 use super::{
-    HttpDeps, api, console, devices, oauth, operations,
+    HttpDeps, api, console, devices, oauth, openapi, operations,
     problem::{MethodNotAllowed, Problem, from_rejection},
 };
 
@@ -28,7 +28,8 @@ pub(crate) const GET: Methods = Methods { methods: &[Method::GET, Method::HEAD],
 
 pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
     let routes = devices::routes(deps).or(operations::routes(deps)).unify().or(oauth::routes(deps)).unify();
-    with_problems(routes.or(console::routes(deps)).unify().or(api::routes(deps)).unify().boxed())
+    let routes = routes.or(openapi::routes(deps)).unify().or(console::routes(deps)).unify();
+    with_problems(routes.or(api::routes(deps)).unify().boxed())
 }
 
 /// Answers what no route takes, and adds the headers that every answer has.

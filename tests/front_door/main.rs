@@ -18,6 +18,7 @@ mod dead_letters;
 mod kafka_clients;
 mod login;
 mod oauth;
+mod openapi;
 mod outages;
 mod replay;
 mod rest;

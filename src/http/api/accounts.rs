@@ -6,6 +6,7 @@ use orinoco_domain::{
     account::{Account, Email, UserId},
     refresh::{Family, FamilyId},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -13,28 +14,32 @@ use warp::reply::Response;
 use super::{json as answer, no_content, request::Request, time};
 use crate::{
     auth::{Password, ReuseNotice, Signup, TokenPair},
-    http::{body::wrong, problem::Problem},
+    http::{body::wrong, openapi, problem::Problem},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SignupBody {
+pub(in crate::http) struct SignupBody {
+    #[schemars(length(max = Email::LENGTH_MAX), regex(pattern = openapi::EMAIL))]
     email: String,
+    #[schemars(length(min = Password::CHARACTERS_MIN, max = Password::CHARACTERS_MAX))]
     password: String,
+    #[schemars(regex(pattern = openapi::DEVICE))]
     orin_id: Option<String>,
+    /// Of a device that has credentials.
     device_secret: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct LoginBody {
+pub(in crate::http) struct LoginBody {
     email: String,
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RefreshBody {
+pub(in crate::http) struct RefreshBody {
     refresh_token: String,
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use orinoco_domain::{
     DeviceId,
-    account::{Role, UserId},
+    account::{Email, Role, UserId},
     audit::{AuditEntry, AuditEvent},
 };
 use orinoco_ports::DeviceCredential;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -21,31 +22,39 @@ use super::{
     time,
 };
 use crate::{
-    auth::{AccountChange, call},
+    auth::{AccountChange, Password, call},
     control::{self, KillError},
     http::{
-        body,
+        body, openapi,
         problem::Problem,
         query::{device_segment, wrong},
     },
     ws::WsConnection,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CreateBody {
+pub(in crate::http) struct CreateBody {
+    #[schemars(length(max = Email::LENGTH_MAX), regex(pattern = openapi::EMAIL))]
     email: String,
+    #[schemars(length(min = Password::CHARACTERS_MIN, max = Password::CHARACTERS_MAX))]
     password: String,
+    #[schemars(regex(pattern = openapi::DEVICE))]
     orin_id: Option<String>,
+    /// Left out: USER.
+    #[schemars(default, schema_with = "openapi::roles")]
     roles: Option<BTreeSet<Role>>,
 }
 
 /// What is left out stays; an `orinId` of null unbinds the device.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ChangeBody {
+pub(in crate::http) struct ChangeBody {
     enabled: Option<bool>,
+    #[schemars(default, schema_with = "openapi::roles_of_a_user")]
     roles: Option<BTreeSet<Role>>,
+    /// Null unbinds the device.
+    #[schemars(schema_with = "openapi::device_or_null")]
     #[serde(default, deserialize_with = "present")]
     orin_id: Option<Option<String>>,
 }
@@ -158,9 +167,9 @@ pub(super) async fn actors(request: &Request) -> Result<Response, Problem> {
     Ok(answer(StatusCode::OK, &json!({ "actors": tree.inspect(), "killAllowed": tree.chaos().allow_kill })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct KillBody {
+pub(in crate::http) struct KillBody {
     path: String,
 }
 

@@ -6,6 +6,7 @@ use orinoco_domain::{
     challenge::{ChallengeKey, Phone},
     secret::{Binding, ChallengeId, CodeChallenge, DerivationKeys, Nonce, Otc, Proof},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -22,25 +23,28 @@ use crate::{
     http::{
         body::wrong,
         challenges::{self, qr_payload},
+        openapi,
         problem::Problem,
     },
 };
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CreateBody {
+pub(in crate::http) struct CreateBody {
+    /// BASE64URL(SHA-256(verifier)) without padding. Without it, a cookie binds the challenge to the browser.
+    #[schemars(regex(pattern = openapi::SECRET))]
     code_challenge: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ScanBody {
+pub(in crate::http) struct ScanBody {
     nonce: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ExchangeBody {
+pub(in crate::http) struct ExchangeBody {
     otc: String,
 }
 

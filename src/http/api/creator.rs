@@ -69,7 +69,7 @@ pub(super) fn set_cookie(response: &mut Response, request: &Request, secret: &Co
 }
 
 /// By the URL that browsers use: http is on loopback alone.
-fn name(public_url: &str) -> &'static str {
+pub(in crate::http) fn name(public_url: &str) -> &'static str {
     if public_url.starts_with("https://") { COOKIE_SECURE } else { COOKIE_PLAIN }
 }
 

@@ -4,7 +4,7 @@ use http::Method;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(in crate::http) enum Endpoint {
     KeySet,
     SignUp,
     LogIn,
@@ -111,6 +111,11 @@ const fn get(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Reso
 
 const fn post(path: &'static str, methods: &'static [(Method, Endpoint)]) -> Resource {
     resource(path, "POST", methods)
+}
+
+/// All paths as they are in the table, with the value of `Allow` and the methods of each: what is described to clients.
+pub(in crate::http) fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static [(Method, Endpoint)])> {
+    RESOURCES.iter().map(|resource| (resource.path, resource.allow, resource.methods))
 }
 
 /// `None` for an unknown path; for another method of a known one, those that are allowed. HEAD is answered as GET is, where that is allowed.

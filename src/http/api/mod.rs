@@ -15,17 +15,17 @@
 //! Invariants: a path is known whole before its method is looked at; handlers take a request apart, ask [`crate::auth`] or the actors, and
 //! write the answer: nothing is decided here. Whoever may not see a challenge is told that there is none.
 
-mod accounts;
-mod admin;
-mod challenges;
-mod creator;
+pub(super) mod accounts;
+pub(super) mod admin;
+pub(super) mod challenges;
+pub(super) mod creator;
 mod dead_letters;
 mod endpoints;
 mod events;
 mod picture;
 mod request;
 mod streams;
-mod user_code;
+pub(super) mod user_code;
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ use super::{
     problem::{MethodNotAllowed, Problem, internal},
     routes::{answer, raw_query, with},
 };
-use endpoints::{Endpoint, Found, find};
+pub(super) use endpoints::{Endpoint, all};
+use endpoints::{Found, find};
 use request::Request;
 pub use streams::{OpenStream, StreamTable};
 

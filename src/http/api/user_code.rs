@@ -6,18 +6,20 @@ use orinoco_domain::{
     challenge::{ChallengeKey, Phone},
     secret::UserCode,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use warp::reply::Response;
 
 use super::{challenges::shown_to_phone, json as answer, request::Request};
 use crate::{
     auth::{AuthError, Limited},
-    http::{body::wrong, problem::Problem},
+    http::{body::wrong, openapi, problem::Problem},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UserCodeBody {
+pub(in crate::http) struct UserCodeBody {
+    #[schemars(length(max = UserCode::LENGTH_MAX), regex(pattern = openapi::USER_CODE))]
     user_code: String,
 }
 

@@ -21,7 +21,7 @@ mod introspect;
 mod metadata;
 mod presented;
 mod revoke;
-mod token;
+pub(super) mod token;
 
 use std::sync::Arc;
 
@@ -39,10 +39,10 @@ use crate::auth::{Auth, Caller};
 use error::OAuthError;
 use form::Form;
 
-const DEVICE_AUTHORIZATION: &str = "/oauth/device_authorization";
-const TOKEN: &str = "/oauth/token";
-const REVOKE: &str = "/oauth/revoke";
-const INTROSPECT: &str = "/oauth/introspect";
+pub(super) const DEVICE_AUTHORIZATION: &str = "/oauth/device_authorization";
+pub(super) const TOKEN: &str = "/oauth/token";
+pub(super) const REVOKE: &str = "/oauth/revoke";
+pub(super) const INTROSPECT: &str = "/oauth/introspect";
 
 /// The one scope (RFC 6749, section 3.3): all that the account may. It is given whatever was asked for, and the answer says so.
 const SCOPE: &str = "orinoco";

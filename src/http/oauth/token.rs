@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// RFC 8628, section 3.4.
-pub(super) const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(in crate::http) const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// RFC 6749, section 6.
-pub(super) const REFRESH_GRANT: &str = "refresh_token";
+pub(in crate::http) const REFRESH_GRANT: &str = "refresh_token";
 
 /// A challenge that is decided between two looks is looked at again; it has two more statuses at most before its last one.
 const LOOKS_MAX: usize = 4;

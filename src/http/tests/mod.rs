@@ -8,6 +8,7 @@ mod connections;
 mod console;
 mod login;
 mod oauth;
+mod openapi;
 mod reading;
 mod store;
 pub(crate) mod world;
