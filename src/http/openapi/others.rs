@@ -45,8 +45,7 @@ fn reading() -> Vec<Described> {
         "A page of them",
         reference("Devices"),
     );
-    let devices =
-        devices.link(200, "history", of_first("history")).link(200, "latest", of_first("latest"));
+    let devices = devices.link(200, "history", of_first("history")).link(200, "latest", of_first("latest"));
     vec![
         get("/api/v1/devices", devices),
         get("/api/v1/devices/{orinId}/coordinates", history),

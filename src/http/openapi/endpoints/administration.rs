@@ -95,9 +95,11 @@ pub(super) fn kill_actor() -> Operation {
 }
 
 pub(super) fn dead_letters() -> Operation {
-    of("deadLetters", "What could not be understood, oldest first; 100 of them at most")
-        .page(text())
-        .answer(200, "A page of them", reference("DeadLetters"))
+    of("deadLetters", "What could not be understood, oldest first; 100 of them at most").page(text()).answer(
+        200,
+        "A page of them",
+        reference("DeadLetters"),
+    )
 }
 
 pub(super) fn audit() -> Operation {
