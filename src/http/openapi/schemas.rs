@@ -302,8 +302,13 @@ fn reading() -> Named {
     ];
     let history = [("coordinates", list_of(&reference("CoordinateData"))), ("next?", count()), ("epoch", text())];
     let ready = [("ready", json!({ "const": true })), ("components", components()), ("alarms", alarms())];
-    let console =
-        [("socketUrl", text()), ("streamPublic", flag()), ("signup", one_of(&["open", "closed"])), ("version", text())];
+    let console = [
+        ("publicUrl", text()),
+        ("socketUrl", text()),
+        ("streamPublic", flag()),
+        ("signup", one_of(&["open", "closed"])),
+        ("version", text()),
+    ];
     vec![
         ("CoordinateData", object(&coordinates)),
         ("Devices", page("devices", &object(&[("device", device())]), device())),
