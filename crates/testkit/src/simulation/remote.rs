@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use orinoco_domain::{Axis, DeviceId, Position, RawRecord};
 use orinoco_ports::{
     Applied, BackendInfo, Batch, CoordinateStore, DeadLetterPage, Fetched, HistoryPage, InboundMessage, Intake, Lease,
-    LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication, RecordLog, Refused, Sharing,
-    SnapshotEntry, SnapshotPage, StoreError, Subscription,
+    LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication, RecordLog, Refused,
+    Sharing, SnapshotEntry, SnapshotPage, StoreError, Subscription,
 };
 
 use super::{Link, link::Unreachable};
