@@ -1,6 +1,6 @@
 //! What is allowed, and yet likely not what was meant.
 
-use super::{Backend, Config, Loaded};
+use super::{Anonymous, Backend, Config, Loaded, Mqtt};
 
 /// Keys that nobody reads where their section's backend is the other one.
 const SERVICE_KEYS: [&str; 15] = [
@@ -29,11 +29,8 @@ impl Loaded {
     pub fn advice(&self) -> Vec<String> {
         let mut advice = unread_keys(self);
         let config = &self.config;
-        if config.mqtt.backend == Backend::Embedded && config.mqtt.anonymous && !config.mqtt.listen.is_loopback() {
-            let place = &config.mqtt.listen;
-            advice.push(format!(
-                "anyone who reaches {place} may publish; set mqtt.anonymous = false, or mqtt.listen to loopback"
-            ));
+        if config.mqtt.backend == Backend::Embedded && !config.mqtt.listen.is_loopback() {
+            advice.extend(open_broker(&config.mqtt));
         }
         if config.http.public_url.is_none() && !config.http.listen.is_loopback() {
             let url = config.public_url();
@@ -46,6 +43,20 @@ impl Loaded {
                 .push("anyone who reaches the listeners may watch every device; set stream.public = false".to_owned());
         }
         advice
+    }
+}
+
+/// Where devices elsewhere reach the embedded broker.
+fn open_broker(mqtt: &Mqtt) -> Option<String> {
+    let place = &mqtt.listen;
+    match mqtt.anonymous {
+        Anonymous::Everywhere => {
+            Some(format!("anyone who reaches {place} may publish; set mqtt.anonymous = false, or leave it out"))
+        }
+        Anonymous::Loopback => Some(format!(
+            "{place} takes devices elsewhere by their credentials only (`orinoco device add`); mqtt.anonymous = true takes anyone"
+        )),
+        Anonymous::Nowhere => None,
     }
 }
 

@@ -96,6 +96,38 @@ impl<T: Choose> Kind for OneOf<T> {
     }
 }
 
+/// `true`, `false`, or one of a few words.
+pub(super) struct FlagOr<T>(PhantomData<T>);
+
+impl<T> FlagOr<T> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Choose> Kind for FlagOr<T> {
+    type Value = T;
+
+    fn parse(&self, raw: &Raw) -> Result<T, String> {
+        match raw {
+            Raw::Boolean(value) => OneOf::new().parse(&Raw::Untyped(value.to_string())),
+            other => OneOf::new().parse(other),
+        }
+        .map_err(|_| format!("is none of {}", self.allowed()))
+    }
+
+    fn show(&self, value: &T, secrets: Secrets) -> Value {
+        match OneOf::new().show(value, secrets) {
+            Value::String(flag) if flag == "true" || flag == "false" => Value::from(flag == "true"),
+            word => word,
+        }
+    }
+
+    fn allowed(&self) -> String {
+        OneOf::<T>::new().allowed().replace("\"true\"", "true").replace("\"false\"", "false")
+    }
+}
+
 /// `true` or `false`.
 pub(super) struct Flag;
 

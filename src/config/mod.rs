@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
 pub use sections::{
-    Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode, Mqtt,
-    OnDataLoss, PairingMode, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Ws,
+    Anonymous, Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode,
+    Mqtt, OnDataLoss, PairingMode, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Ws,
 };
 pub use source::VARIABLE_PREFIX;
 pub use supervision::SupervisionFile;

@@ -335,6 +335,24 @@ fn the_documentation_in_the_repository_is_up_to_date() {
 }
 
 #[test]
+fn anonymous_is_a_flag_or_loopback() {
+    let anonymous = |text: &str| load_text(text, &[], Flags::default()).0.map(|loaded| loaded.config.mqtt.anonymous);
+    assert_eq!(anonymous("").unwrap(), Anonymous::Loopback);
+    for (value, expected) in [
+        ("true", Anonymous::Everywhere),
+        ("\"true\"", Anonymous::Everywhere),
+        ("false", Anonymous::Nowhere),
+        ("\"loopback\"", Anonymous::Loopback),
+    ] {
+        assert_eq!(anonymous(&format!("[mqtt]\nanonymous = {value}\n")).unwrap(), expected, "{value}");
+    }
+    for value in ["\"no\"", "1"] {
+        let error = anonymous(&format!("[mqtt]\nanonymous = {value}\n")).unwrap_err().to_string();
+        assert!(error.contains("is none of \"loopback\" or true or false"), "{error}");
+    }
+}
+
+#[test]
 fn a_key_that_nobody_reads_and_an_open_door_are_pointed_out() {
     let text = "[kafka]\nbrokers = [\"a:1\"]\n[log]\nretention_h = 1\n[mqtt]\nlisten = \"0.0.0.0:1\"\n";
     let loaded = load_text(text, &[], Flags::default()).0.unwrap();

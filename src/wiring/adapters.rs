@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use orinoco_embedded::{
-    broker::{BrokerOptions, EmbeddedBroker},
+    broker::{self, BrokerOptions, EmbeddedBroker},
     data_dir::{self, DataDir},
     journal::{Durability, FileJournal, JournalOptions},
     leases::LocalLeases,
@@ -18,7 +18,7 @@ use orinoco_services::{
 };
 
 use super::{accounts, read_only_log::ReadOnlyLog};
-use crate::config::{Backend, Config, JournalMode};
+use crate::config::{Anonymous, Backend, Config, JournalMode};
 
 /// The outside of one daemon. Must be made inside the runtime.
 pub struct Adapters {
@@ -197,7 +197,11 @@ fn broker_options(config: &Config) -> BrokerOptions {
     let mqtt = &config.mqtt;
     BrokerOptions {
         listen: mqtt.listen.to_string(),
-        anonymous: mqtt.anonymous,
+        anonymous: match mqtt.anonymous {
+            Anonymous::Loopback => broker::Anonymous::Loopback,
+            Anonymous::Everywhere => broker::Anonymous::Everywhere,
+            Anonymous::Nowhere => broker::Anonymous::Nowhere,
+        },
         packet_size_max: mqtt.packet_size_max,
         sessions_max: mqtt.sessions_max,
         inflight_max: mqtt.receive_max,

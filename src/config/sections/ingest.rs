@@ -3,11 +3,23 @@
 use std::time::Duration;
 
 use super::super::kind::{
-    Flag, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
+    FlagOr, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
 };
 use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
 use super::super::value::{HostPort, Secret, ServiceUrl};
 use super::Backend;
+
+choice! {
+    /// From where clients without credentials may connect.
+    Anonymous {
+        /// From the machine of the daemon.
+        Loopback = "loopback",
+        /// From anywhere.
+        Everywhere = "true",
+        /// Only devices with credentials connect.
+        Nowhere = "false",
+    }
+}
 
 section! {
     /// Where devices' messages come from.
@@ -29,9 +41,10 @@ section! {
         /// What the backend `service` subscribes to. The embedded broker takes every topic.
         filters: Vec<String> = "filters", List { of: topic_filter(), count_max: 64 },
             Fixed("coordX,coordY,devices/+/coordX,devices/+/coordY");
-        /// Whether the embedded broker takes clients without credentials.
-        anonymous: bool = "anonymous", Flag, Fixed("true");
-        /// Bytes of an MQTT packet; the embedded broker closes the connection of a longer one.
+        /// From where the embedded broker takes clients without credentials: from this machine, from everywhere (true), or from nowhere
+        /// (false).
+        anonymous: Anonymous = "anonymous", FlagOr::new(), Fixed("loopback");
+        /// Bytes of an MQTT packet with its fixed header; the embedded broker closes the connection of a longer one.
         packet_size_max: u32 = "packet_size_max", Number::new(128..=524_288), Fixed("262144");
         /// Clients of the embedded broker at a time.
         sessions_max: usize = "sessions_max", Number::new(1..=1_000_000), Fixed("10000");

@@ -8,7 +8,7 @@ mod stream;
 
 pub use access::{Auth, Limits, LimitsMode, Signup};
 pub use backends::{Kafka, Log, OnDataLoss, Postgres, RedisQr, RedisWs};
-pub use ingest::{Journal, JournalMode, Mqtt};
+pub use ingest::{Anonymous, Journal, JournalMode, Mqtt};
 pub use listeners::{Http, Ws};
 pub use stream::{PairingMode, Stream};
 

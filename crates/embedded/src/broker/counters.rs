@@ -9,13 +9,13 @@ pub struct BrokerCounters {
     pub connections: u64,
     /// CONNECTs that were accepted.
     pub connections_accepted: u64,
-    /// CONNECTs refused for their credentials.
+    /// CONNECTs refused for their credentials, or because these could not be checked.
     pub connections_denied: u64,
     /// Connections closed because no CONNECT came in time.
     pub connections_unidentified: u64,
     /// Messages the intake accepted, wills among them.
     pub accepted: u64,
-    /// Messages not accepted, their connections closed.
+    /// Messages not accepted; their connections were closed, or a negative PUBACK said so.
     pub refused: u64,
     /// Of the refused, those for a panic of the intake.
     pub panics: u64,
@@ -23,7 +23,7 @@ pub struct BrokerCounters {
     pub repeated: u64,
     /// Wills that the intake refused.
     pub wills_lost: u64,
-    /// Messages and filters outside of the client's prefix.
+    /// Messages, wills and filters that were not their client's.
     pub unauthorized: u64,
     /// Messages dropped because a subscriber's queue was full.
     pub queue_full: u64,

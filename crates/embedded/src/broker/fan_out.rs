@@ -19,6 +19,7 @@ use rmqtt::types::{
     SubRelations, SubRelationsMap, SubsSearchParams, SubsSearchResult, To, TopicFilter,
 };
 
+use super::authentication::Decided;
 use super::counters::Counters;
 use super::entries::PatientEntry;
 use super::options::BrokerOptions;
@@ -98,11 +99,12 @@ pub(super) struct BoundedFanOut {
     inner: DefaultShared,
     context: ServerContext,
     subscribers: Arc<Subscribers>,
+    decided: Arc<Decided>,
 }
 
 impl BoundedFanOut {
-    pub(super) fn new(context: ServerContext, subscribers: Arc<Subscribers>) -> Self {
-        Self { inner: DefaultShared::new(Some(context.clone())), context, subscribers }
+    pub(super) fn new(context: ServerContext, subscribers: Arc<Subscribers>, decided: Arc<Decided>) -> Self {
+        Self { inner: DefaultShared::new(Some(context.clone())), context, subscribers, decided }
     }
 }
 
@@ -137,7 +139,7 @@ impl Shared for BoundedFanOut {
     }
 
     fn entry(&self, id: Id) -> Box<dyn Entry> {
-        Box::new(PatientEntry::new(self.inner.entry(id)))
+        Box::new(PatientEntry::new(self.inner.entry(id), self.decided.clone()))
     }
 
     fn exist(&self, client_id: &str) -> bool {

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use orinoco_ports::InboundMessage;
+use rmqtt::codec::types::MQTT_LEVEL_5;
 use rmqtt::codec::v5::SubscribeAckReason;
 use rmqtt::context::ServerContext;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
-use rmqtt::types::{
-    AuthResult, ClientId, From, FromType, Publish, PublishAclResult, QoS, Reason, Subscribe, SubscribeAclResult,
-};
+use rmqtt::types::{ClientId, From, FromType, Publish, PublishAclResult, QoS, Reason, Subscribe, SubscribeAclResult};
 
-use super::authentication::{Authentication, prefix};
+use super::access::Permission;
+use super::authentication::{Authentication, Decided};
 use super::counters::Counters;
 use super::exactly_once::OpenPublishes;
 use super::fan_out::Subscribers;
@@ -64,12 +64,14 @@ impl Hooks {
         gate: Arc<Gate>,
         counters: Arc<Counters>,
         subscribers: Arc<Subscribers>,
+        decided: Arc<Decided>,
     ) -> Arc<Self> {
+        let authentication = Authentication::new(options, counters.clone(), decided);
         Arc::new(Self {
             gate,
             counters,
             subscribers,
-            authentication: Authentication::new(options),
+            authentication,
             open_publishes: Mutex::default(),
             open_publishes_count: AtomicUsize::new(0),
             inflight_max: usize::from(options.inflight_max),
@@ -99,13 +101,14 @@ impl Hooks {
                 Some(HookResult::PublishAclResult(self.publish(session, publish).await))
             }
             Parameter::ClientAuthenticate(connect) => {
-                let result = self.authentication.check(connect).await;
-                if !matches!(result, AuthResult::Allow(..)) {
-                    self.counters.connections_denied.increment();
-                }
-                Some(HookResult::AuthResult(result))
+                Some(HookResult::AuthResult(self.authentication.check(connect).await))
             }
-            Parameter::ClientSubscribeCheckAcl(session, subscribe) => self.subscribe(session, subscribe),
+            Parameter::ClientSubscribeCheckAcl(session, subscribe) => self.subscribe(session, subscribe).await,
+            Parameter::ClientConnected(session) => {
+                self.authentication.admit(session).await;
+                self.observe(parameter);
+                None
+            }
             other => {
                 self.observe(other);
                 None
@@ -143,6 +146,11 @@ impl Hooks {
         if is_will && self.draining.load(Ordering::Acquire) {
             return Some(HookResult::Publish(for_nobody(publish)));
         }
+        if is_will && !self.authentication.may_will(session, &publish.topic).await {
+            self.counters.unauthorized.increment();
+            self.counters.wills_lost.increment();
+            return Some(HookResult::Publish(for_nobody(publish)));
+        }
         if is_will {
             self.will(publish).await;
         }
@@ -172,9 +180,10 @@ impl Hooks {
             // A topic alias, though CONNACK announced none (MQTT 5.0, section 3.3.2.3.4): a protocol error.
             return self.refused(session, "a topic alias was used, which CONNACK does not allow");
         }
-        if prefix(session).is_some_and(|prefix| !publish.topic.starts_with(prefix)) {
-            self.counters.unauthorized.increment();
-            return self.refused(session, "the topic is not the client's");
+        match self.authentication.may_publish(session, &publish.topic).await {
+            Permission::Granted => {}
+            Permission::Denied => return self.unauthorized(session, publish).await,
+            Permission::Unknown => return self.refused(session, "whose topic it is can't be found out at the moment"),
         }
         if self.is_repeated(session, publish) {
             self.counters.repeated.increment();
@@ -210,9 +219,21 @@ impl Hooks {
         PublishAclResult::rejected(true, Some(reason.into()))
     }
 
-    fn subscribe(&self, session: &Session, subscribe: &Subscribe) -> Option<HookResult> {
-        let prefix = prefix(session)?;
-        if subscribe.topic_filter.starts_with(prefix) {
+    /// Says so by PUBACK or PUBREC where that can be said, else closes the connection: a client that goes on would not know.
+    async fn unauthorized(&self, session: &Session, publish: &Publish) -> PublishAclResult {
+        const REASON: &str = "the topic is not the client's";
+        self.counters.unauthorized.increment();
+        let is_version_5 = session.protocol().await.is_ok_and(|version| version == MQTT_LEVEL_5);
+        if !is_version_5 || publish.qos == QoS::AtMostOnce {
+            return self.refused(session, REASON);
+        }
+        self.counters.refused.increment();
+        tracing::debug!(client_id = %session.id.client_id, reason = REASON, "message refused");
+        PublishAclResult::rejected(false, Some(REASON.into()))
+    }
+
+    async fn subscribe(&self, session: &Session, subscribe: &Subscribe) -> Option<HookResult> {
+        if self.authentication.may_subscribe(session, &subscribe.topic_filter).await {
             return None;
         }
         self.counters.unauthorized.increment();
@@ -308,7 +329,7 @@ fn refusal_after_panic(parameter: &Parameter<'_>) -> Option<HookResult> {
         Parameter::MessagePublishCheckAcl(..) => {
             Some(HookResult::PublishAclResult(PublishAclResult::rejected(true, None)))
         }
-        Parameter::ClientAuthenticate(_) => Some(HookResult::AuthResult(AuthResult::NotAuthorized)),
+        Parameter::ClientAuthenticate(_) => Some(HookResult::AuthResult(rmqtt::types::AuthResult::NotAuthorized)),
         Parameter::ClientSubscribeCheckAcl(..) => {
             Some(HookResult::SubscribeAclResult(SubscribeAclResult::new_failure(SubscribeAckReason::UnspecifiedError)))
         }

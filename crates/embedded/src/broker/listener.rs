@@ -55,7 +55,8 @@ fn builder(options: &BrokerOptions, address: SocketAddr) -> Builder {
         .max_handshaking_limit(HANDSHAKES_MAX)
         .handshake_timeout(options.handshake_timeout)
         .send_timeout(options.send_timeout)
-        .allow_anonymous(options.anonymous)
+        // Else rmqtt lets clients without a user name in by itself.
+        .allow_anonymous(false)
         .max_packet_size(remaining_length_max(options.packet_size_max))
         .max_clientid_len(options.client_id_size_max)
         .max_topic_levels(options.topic_levels_max)

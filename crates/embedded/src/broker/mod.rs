@@ -6,8 +6,9 @@
 //! Invariants:
 //! - PUBACK (QoS 1) and PUBREC (QoS 2) leave only after `Intake::accept` returned `Ok` for that PUBLISH. Refused (the gate is
 //!   closed, the journal is full, the intake panicked): the connection is closed without them, so that the device sends it again.
-//!   A negative PUBACK is not used: MQTT 3.1.1 has none, and its client would take it for a positive one.
-//! - Every PUBLISH of a client reaches the intake, whatever its topic and QoS; what is a dead letter is decided there. Topics
+//!   A negative PUBACK only says that a client of MQTT 5.0 may not publish there (0x87): MQTT 3.1.1 has none, and its client would take
+//!   it for a positive one.
+//! - Every PUBLISH that its client may send reaches the intake, whatever its topic and QoS; what is a dead letter is decided there. Topics
 //!   that can't be topic names (wildcards, NUL) or are too deep are not passed on to subscribers.
 //! - Publishes of one client are accepted one after the other in the order of their arrival, also across a takeover of its client id.
 //! - A QoS 2 PUBLISH that a client repeats in one session is accepted once (see `exactly_once`).
@@ -20,10 +21,12 @@
 //! then drops messages, and a subscriber that does not read for `send_timeout` is cut off. rmqtt closes the socket before its own DISCONNECT of
 //! MQTT 5.0, so reason codes of a disconnect (0x8B, 0x8E, 0x95) do not reach the client; it sees the end of the connection.
 
+mod access;
 mod authentication;
 mod counters;
 mod entries;
 mod exactly_once;
+mod expulsion;
 mod fan_out;
 mod gate;
 mod hooks;
@@ -45,8 +48,9 @@ use orinoco_ports::{Intake, MqttError, MqttLink, MqttSource, Running, Server, Se
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+pub use access::{Anonymous, Authenticator, Decision, Permission, Rights};
 pub use counters::BrokerCounters;
-pub use options::{Authenticator, BrokerOptions, Decision};
+pub use options::BrokerOptions;
 
 use counters::Counters;
 use gate::Gate;

@@ -1,21 +1,21 @@
-//! What can be set, and who may connect.
+//! What can be set.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use super::access::{Anonymous, Authenticator};
 
 /// Limits and access. Every `*_max` is a bound; what happens at it is said with it.
 #[derive(Clone)]
 pub struct BrokerOptions {
     /// `mqtt.listen`, `host:port`; port 0: the system chooses. Default `127.0.0.1:3123`.
     pub listen: String,
-    /// `mqtt.anonymous`: clients without a user name may connect. Default true.
-    pub anonymous: bool,
-    /// Checks clients that give a user name, and all of them if `anonymous` is false. Default none: with `anonymous` every client may
-    /// connect, without it nobody.
+    /// `mqtt.anonymous`: from where clients without user name and password may connect. Default: from loopback.
+    pub anonymous: Anonymous,
+    /// Checks all others, and says what each client may do. Default none: who connects from where `anonymous` allows it may do anything,
+    /// whatever its credentials.
     pub authenticator: Option<Arc<dyn Authenticator>>,
-    /// How long a check may last, then the client is refused. Default 5 s.
+    /// How long a check may last, then CONNACK says "server unavailable". Default 5 s.
     pub authentication_timeout: Duration,
     /// `mqtt.packet_size_max`, bytes of a whole packet, its fixed header too; beyond it the connection is closed. At least 2. Default
     /// 256 KiB.
@@ -53,7 +53,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:3123".to_owned(),
-            anonymous: true,
+            anonymous: Anonymous::Loopback,
             authenticator: None,
             authentication_timeout: Duration::from_secs(5),
             packet_size_max: 256 << 10,
@@ -71,21 +71,4 @@ impl Default for BrokerOptions {
             refusal_wait_max: Duration::from_secs(1),
         }
     }
-}
-
-/// Who may connect. An error, a panic and a timeout of a check count as [`Decision::Deny`].
-#[async_trait]
-pub trait Authenticator: Send + Sync + 'static {
-    /// Checks the credentials of one CONNECT (MQTT 5.0, sections 3.1.3.5 and 3.1.3.6). `client_id` is part of the question: who
-    /// takes a client id takes over its session.
-    async fn check(&self, username: Option<&str>, password: Option<&[u8]>, client_id: &str) -> Decision;
-}
-
-/// What an [`Authenticator`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// The client may connect. With a prefix (`devices/D/`) it publishes, wills and subscribes below that only.
-    Allow { publish_prefix: Option<String> },
-    /// CONNACK says "not authorized" (5, or 0x87).
-    Deny,
 }

@@ -14,7 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use super::access::Anonymous;
+use super::authentication::Decided;
 use super::counters::Counters;
+use super::expulsion::expel;
 use super::fan_out::{BoundedFanOut, Subscribers};
 use super::gate::Gate;
 use super::hooks::Hooks;
@@ -37,8 +40,9 @@ pub(super) struct RunningBroker {
     context: ServerContext,
     hooks: Arc<Hooks>,
     serving: JoinHandle<rmqtt::Result<()>>,
-    /// Ends the sweeper, when dropped too.
+    /// End the sweeper and who expels, when dropped too.
     _sweeping: oneshot::Sender<()>,
+    _expelling: oneshot::Sender<()>,
     is_drained: bool,
 }
 
@@ -50,8 +54,8 @@ impl RunningBroker {
         retained: &Arc<BoundedRetained>,
     ) -> Result<(Self, oneshot::Receiver<()>), ServerError> {
         let (listener, address) = listener::bind(options).await?;
-        if options.anonymous && !address.ip().is_loopback() {
-            tracing::warn!(%address, "mqtt.listen is not on loopback and anyone may publish; set mqtt.anonymous = false");
+        if options.anonymous == Anonymous::Everywhere && !address.ip().is_loopback() {
+            tracing::warn!(%address, "mqtt.listen is not on loopback and anyone may publish; leave mqtt.anonymous out, or set it to false");
         }
         let context = ServerContext::new()
             .mqtt_max_sessions(isize::try_from(options.sessions_max).unwrap_or(isize::MAX))
@@ -61,9 +65,11 @@ impl RunningBroker {
             .await;
         *context.extends.retain_mut().await = Box::new(SharedRetained(retained.clone()));
         *context.extends.fitter_mgr_mut().await = Box::new(KeepAlives);
+        let decided = Arc::<Decided>::default();
         let subscribers = Subscribers::new(options, counters.clone());
-        *context.extends.shared_mut().await = Box::new(BoundedFanOut::new(context.clone(), subscribers.clone()));
-        let hooks = Hooks::new(options, gate.clone(), counters.clone(), subscribers);
+        *context.extends.shared_mut().await =
+            Box::new(BoundedFanOut::new(context.clone(), subscribers.clone(), decided.clone()));
+        let hooks = Hooks::new(options, gate.clone(), counters.clone(), subscribers, decided);
         hooks.install(&context).await;
 
         let server = MqttServer::new(context.clone()).listener(listener).build();
@@ -75,6 +81,10 @@ impl RunningBroker {
         });
         let (sweeping, stop) = oneshot::channel();
         tokio::spawn(sweep(context.clone(), address, options.handshake_timeout, counters.clone(), stop));
+        let (expelling, stop) = oneshot::channel();
+        if let Some(authenticator) = &options.authenticator {
+            tokio::spawn(expel(context.clone(), authenticator.changes(), stop));
+        }
         let running = Self {
             place: format!("mqtt://{address}"),
             address,
@@ -82,6 +92,7 @@ impl RunningBroker {
             hooks,
             serving,
             _sweeping: sweeping,
+            _expelling: expelling,
             is_drained: false,
         };
         Ok((running, released))
@@ -154,7 +165,7 @@ async fn disconnect_all(context: &ServerContext) {
 }
 
 /// Collected before any is touched: the iterator holds a lock that an entry takes again.
-async fn session_ids(context: &ServerContext) -> Vec<Id> {
+pub(super) async fn session_ids(context: &ServerContext) -> Vec<Id> {
     let shared = context.extends.shared().await;
     shared.iter().map(|entry| entry.id()).collect()
 }
