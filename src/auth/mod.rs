@@ -12,6 +12,7 @@
 //! | `audit` | the audit log |
 //! | `accounts` | making, changing and looking at accounts |
 //! | `devices` | credentials of devices |
+//! | `device_access` | who may publish to the embedded broker for which device |
 //! | `sessions` | login, refresh, logout |
 //! | `viewers` | who may watch what |
 //!
@@ -20,6 +21,7 @@
 
 mod accounts;
 mod audit;
+mod device_access;
 mod devices;
 mod error;
 mod hearing;
@@ -42,6 +44,7 @@ use tokio::time::timeout;
 
 pub use accounts::{AccountChange, Signup};
 pub use audit::Audit;
+pub use device_access::DeviceAccess;
 pub use devices::device_secret;
 pub use error::AuthError;
 pub use key_file::KeyFileError;

@@ -82,6 +82,9 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     slot.fill(tree.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
+    if config.mqtt.backend == Backend::Embedded {
+        tokio::spawn(adapters.devices.clone().keep());
+    }
     if args.demo {
         tokio::spawn(demo(Arc::clone(&config)));
         demo_accounts::make(&auth, DEMO_DEVICE, &mut Output::stdout()).await?;

@@ -21,6 +21,8 @@ mod tests;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use orinoco_domain::TopicFilters;
+
 pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
 pub use sections::{
@@ -198,6 +200,12 @@ impl Config {
             (None, Backend::Embedded) => format!("mqtt://{}", self.mqtt.listen.dialled()),
             (None, Backend::Service) => "mqtt://127.0.0.1:3123".to_owned(),
         }
+    }
+
+    /// Which topics carry coordinates, and whose. Checked when the configuration was read.
+    #[must_use]
+    pub fn topic_filters(&self) -> TopicFilters {
+        TopicFilters::parse(&self.mqtt.filters).unwrap_or_default()
     }
 
     /// The five backends, by section.

@@ -18,7 +18,10 @@ use orinoco_services::{
 };
 
 use super::{accounts, read_only_log::ReadOnlyLog};
-use crate::config::{Anonymous, Backend, Config, JournalMode};
+use crate::{
+    auth::DeviceAccess,
+    config::{Anonymous, Backend, Config, JournalMode},
+};
 
 /// The outside of one daemon. Must be made inside the runtime.
 pub struct Adapters {
@@ -26,6 +29,8 @@ pub struct Adapters {
     pub source: Arc<dyn MqttSource>,
     /// The broker inside the process; it binds nothing unless its listener is in the tree.
     pub broker: Arc<EmbeddedBroker>,
+    /// Who may publish there.
+    pub devices: DeviceAccess,
     pub log: Arc<dyn RecordLog>,
     pub store: Arc<dyn CoordinateStore>,
     pub leases: Arc<dyn Leases>,
@@ -71,7 +76,9 @@ impl Adapters {
         let log = open_log(config, &data_dir)?;
         let partitions = partitions(config, &*log, data_dir.path()).await?;
         let leases = open_leases(config, &data_dir, journal.id()).await?;
-        let broker = EmbeddedBroker::new(broker_options(config));
+        let accounts = accounts::accounts(config)?;
+        let devices = DeviceAccess::new(Arc::clone(&accounts), config.topic_filters())?;
+        let broker = EmbeddedBroker::new(broker_options(config, &devices));
         let source: Arc<dyn MqttSource> = match config.mqtt.backend {
             Backend::Embedded => Arc::clone(&broker) as _,
             Backend::Service => Arc::new(PahoSource::new(paho_options(config))?),
@@ -84,8 +91,20 @@ impl Adapters {
             Backend::Service => Arc::new(RedisStore::new(&redis_options(config))?),
         };
         let journal = Arc::new(journal);
-        let (accounts, logins) = (accounts::accounts(config)?, accounts::logins(config, &data_dir)?);
-        Ok(Self { journal, source, broker, log, store, leases, accounts, logins, partitions, _data_dir: data_dir })
+        let logins = accounts::logins(config, &data_dir)?;
+        Ok(Self {
+            journal,
+            source,
+            broker,
+            devices,
+            log,
+            store,
+            leases,
+            accounts,
+            logins,
+            partitions,
+            _data_dir: data_dir,
+        })
     }
 }
 
@@ -193,7 +212,7 @@ pub(super) fn paho_options(config: &Config) -> PahoSourceOptions {
     options
 }
 
-fn broker_options(config: &Config) -> BrokerOptions {
+fn broker_options(config: &Config, devices: &DeviceAccess) -> BrokerOptions {
     let mqtt = &config.mqtt;
     BrokerOptions {
         listen: mqtt.listen.to_string(),
@@ -202,6 +221,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             Anonymous::Everywhere => broker::Anonymous::Everywhere,
             Anonymous::Nowhere => broker::Anonymous::Nowhere,
         },
+        authenticator: Some(Arc::new(devices.clone())),
         packet_size_max: mqtt.packet_size_max,
         sessions_max: mqtt.sessions_max,
         inflight_max: mqtt.receive_max,

@@ -9,10 +9,7 @@ use orinoco_actors::{
     MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
     StreamHubMessage, Tenure, WsLimits, WsSession,
 };
-use orinoco_domain::{
-    TopicFilters,
-    pairing::{Pairing, PairingRule},
-};
+use orinoco_domain::pairing::{Pairing, PairingRule};
 use orinoco_ports::{Clock, Server, SystemClock};
 use orinoco_supervision::{Catalog, Group, Pool};
 
@@ -208,8 +205,7 @@ impl Cast {
     fn enter_ingest(&self, catalog: &mut Catalog, groups: &Groups, tenure: Tenure) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         let config = Arc::clone(&self.config);
-        // Checked when the configuration was read.
-        let filters = TopicFilters::parse(&config.mqtt.filters).unwrap_or_default();
+        let filters = config.topic_filters();
         catalog.actor(
             names::INGEST,
             || MqttIngest,

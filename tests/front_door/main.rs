@@ -15,6 +15,7 @@ mod configuration;
 mod console;
 mod crash;
 mod dead_letters;
+mod device_credentials;
 mod kafka_clients;
 mod login;
 mod oauth;

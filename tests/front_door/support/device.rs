@@ -29,6 +29,9 @@ const PUBLISH_QOS_1: u8 = 0x32;
 const PUBACK: u8 = 0x40;
 /// Section 3.1: protocol name and level, clean session, no keep-alive.
 const CONNECT_HEADER: [u8; 10] = [0, 4, b'M', b'Q', b'T', b'T', 4, 0x02, 0, 0];
+const CONNECT_FLAGS_AT: usize = 7;
+/// Section 3.1.2.8: a user name and a password follow.
+const CREDENTIALS: u8 = 0xc0;
 
 pub(crate) struct Device {
     writer: tokio::sync::Mutex<OwnedWriteHalf>,
@@ -65,7 +68,17 @@ impl Future for Token {
 impl Device {
     /// `mqtt://host:port`
     pub(crate) async fn connect(url: &str) -> Result<Self, String> {
-        let (reader, mut writer) = within("CONNACK", Self::handshake(url)).await.map_err(|error| error.to_string())?;
+        Self::connect_with(url, None).await
+    }
+
+    /// With its name and its secret.
+    pub(crate) async fn connect_as(url: &str, name: &str, secret: &str) -> Result<Self, String> {
+        Self::connect_with(url, Some((name, secret))).await
+    }
+
+    async fn connect_with(url: &str, credentials: Option<(&str, &str)>) -> Result<Self, String> {
+        let handshake = within("CONNACK", Self::handshake(url, credentials)).await;
+        let (reader, mut writer) = handshake.map_err(|error| error.to_string())?;
         writer.flush().await.map_err(|error| error.to_string())?;
         let waiting = Arc::new(Waiting::default());
         let (lost_sender, lost) = watch::channel(false);
@@ -73,12 +86,20 @@ impl Device {
         Ok(Self { writer: tokio::sync::Mutex::new(writer), waiting, lost, reader })
     }
 
-    async fn handshake(url: &str) -> std::io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    async fn handshake(
+        url: &str,
+        credentials: Option<(&str, &str)>,
+    ) -> std::io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
         let stream = TcpStream::connect(url.trim_start_matches("mqtt://")).await?;
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.into_split();
         let mut body = CONNECT_HEADER.to_vec();
         push_text(&mut body, &unique_name("device"));
+        if let Some((name, secret)) = credentials {
+            body[CONNECT_FLAGS_AT] |= CREDENTIALS;
+            push_text(&mut body, name);
+            push_text(&mut body, secret);
+        }
         writer.write_all(&packet(CONNECT, &body)).await?;
         let mut answer = [0; 4];
         reader.read_exact(&mut answer).await?;
@@ -114,6 +135,12 @@ impl Device {
             let _ = writer.write_all(&packet(PUBLISH_QOS_1, &body)).await;
         }
         Token(token)
+    }
+
+    /// The same; false: the connection was closed without PUBACK.
+    pub(crate) async fn try_publish(&self, topic: &str, payload: impl AsRef<[u8]>) -> bool {
+        let token = self.send(topic, payload).await;
+        within("a PUBACK or the end", token).await.is_ok()
     }
 
     /// Waits until the connection is lost.
