@@ -148,9 +148,8 @@ impl LeaseKeeperState {
         let Sharing { owners, rank } = leases.take_part(time_to_live).await?;
         let share = fair_share(*partitions, owners, rank) as usize;
         let of_partitions = |held: &BTreeMap<String, u64>| held.keys().filter(|name| *name != INGEST_LEASE).count();
-        let missing = share.saturating_sub(self.held.as_ref().map_or(0, of_partitions));
         leases.hold(&[INGEST_LEASE.to_owned()], 1, time_to_live).await?;
-        let held = leases.hold(&self.partition_leases, missing as u32, time_to_live).await?;
+        let held = leases.hold(&self.partition_leases, share as u32, time_to_live).await?;
         let held: BTreeMap<_, _> = held.into_iter().map(|lease| (lease.name, lease.epoch)).collect();
         tenure.answered(held.get(INGEST_LEASE).copied(), asked);
         let excess = of_partitions(&held).saturating_sub(share);

@@ -113,8 +113,7 @@ async fn every_error_is_a_problem() {
     for path in ["coordinates/latest", "coordinates", "coordinates?after=0"] {
         world.get(&format!("/api/v1/devices/{unknown}/{path}")).await.assert_problem(404);
     }
-    let queries =
-        ["limit=0", "limit=-1", "limit=x", "limit=999999999999", "after=x", "after=-1", "limit=1&limit=2", "x=1"];
+    let queries = ["limit=0", "limit=-1", "limit=x", "after=x", "after=-1", "limit=1&limit=2", "x=1"];
     for query in queries {
         world.get(&format!("/api/v1/devices/{unknown}/coordinates?{query}")).await.assert_problem(400);
     }

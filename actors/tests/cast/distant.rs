@@ -31,12 +31,12 @@ impl Leases for Distant<Arc<dyn Leases>> {
         self.near.take_part(time_to_live).await
     }
 
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         tokio::time::sleep(DISTANCE).await;
         if !self.has_answered.swap(true, Ordering::Relaxed) {
             return Err(LeaseError::Unavailable { place: "far away".to_owned(), reason: "not up yet".to_owned() });
         }
-        self.near.hold(wanted, taken_max, time_to_live).await
+        self.near.hold(wanted, held_max, time_to_live).await
     }
 
     async fn release(&self, names: &[String]) -> Result<(), LeaseError> {

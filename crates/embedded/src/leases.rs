@@ -57,7 +57,7 @@ impl State {
         &mut self,
         path: &Path,
         wanted: &[String],
-        taken_max: u32,
+        held_max: u32,
         time_to_live: Duration,
     ) -> Result<(), LeaseError> {
         let now = Instant::now();
@@ -65,7 +65,7 @@ impl State {
         self.held.retain(|name, until| *until > now || wanted.contains(name));
         let (renewed, free): (Vec<&String>, Vec<&String>) =
             wanted.iter().partition(|name| self.held.contains_key(*name));
-        let taken: Vec<&String> = free.into_iter().take(taken_max as usize).collect();
+        let taken: Vec<&String> = free.into_iter().take((held_max as usize).saturating_sub(renewed.len())).collect();
         if !taken.is_empty() {
             let mut epochs = self.epochs.clone();
             for name in &taken {
@@ -97,11 +97,11 @@ impl Leases for LocalLeases {
         Ok(Sharing { owners: 1, rank: 0 })
     }
 
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         let (state, path, wanted) = (Arc::clone(&self.state), self.path.clone(), wanted.to_vec());
         let hold = move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.hold(&path, &wanted, taken_max, time_to_live).map(|()| state.leases())
+            state.hold(&path, &wanted, held_max, time_to_live).map(|()| state.leases())
         };
         // Taking writes a file; renewing only looks.
         tokio::task::spawn_blocking(hold).await.map_err(|error| unavailable(&self.path, &error))?

@@ -33,13 +33,13 @@ pub trait Leases: Send + Sync + 'static {
     /// [`LeaseError::Unavailable`].
     async fn take_part(&self, time_to_live: Duration) -> Result<Sharing, LeaseError>;
 
-    /// Renews those of `wanted` that this owner holds, takes at most `taken_max` of those that are free, expired, or held by an earlier run
-    /// of this same owner (with a higher epoch), and returns all that it now holds. The epoch of a lease held on without a break stays the
+    /// Renews those of `wanted` that this owner holds, takes those that are free, expired, or held by an earlier run of this same owner (with
+    /// a higher epoch) until it has `held_max` of them, and returns all that it now holds. The epoch of a lease held on without a break stays the
     /// same.
     ///
     /// # Errors
     /// [`LeaseError::Unavailable`]: nothing is known; leases held so far go on until fenced off.
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError>;
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError>;
 
     /// Gives leases back at once, for the next owner. Those that are not held any more are passed over.
     ///

@@ -82,11 +82,16 @@ impl Ledger {
                 continue;
             }
             let last = sends.map(|sends| (sends.len() - 1) as f64);
-            until(&format!("the last values of {device}: {last:?}"), async || {
-                let latest = latest(world, device).await?;
-                ([latest.x, latest.y] == last).then_some(())
-            })
-            .await;
+            // As long as it moves, it is on its way, however slow the machine.
+            let mut reached = 0;
+            while reached != u64::MAX {
+                reached = until(&format!("{device} to move on to {last:?}"), async || {
+                    let latest = latest(world, device).await?;
+                    let is_there = [latest.x, latest.y] == last;
+                    (is_there || latest.offset > reached).then_some(if is_there { u64::MAX } else { latest.offset })
+                })
+                .await;
+            }
             let frames = history(world, device).await;
             assert_offsets(&frames);
             assert_pairs(&frames);

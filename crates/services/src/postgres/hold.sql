@@ -1,4 +1,4 @@
--- $1 names, $2 owner, $3 session, $4 time to live in ms, $5 how many may be taken.
+-- $1 names, $2 owner, $3 session, $4 time to live in ms, $5 of how many there may be before no further one is taken.
 -- Sorted, so that two who want the same leases don't deadlock. The clock is asked again for each row, behind the wait for its lock.
 with held_on as (
     select name from lease
@@ -7,7 +7,7 @@ with held_on as (
     select name from (select distinct unnest($1) as name) as wanted left join lease using (name)
     where lease.owner is null or lease.expires_at <= clock_timestamp() or (lease.owner = $2 and lease.session <> $3)
     order by name
-    limit $5
+    limit greatest(0, $5 - (select count(*) from held_on))
 ), taken as (
     insert into lease as held (name, owner, session, epoch, expires_at)
     select name, $2, $3, 1, clock_timestamp() + $4 * interval '1 millisecond'

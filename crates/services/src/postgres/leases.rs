@@ -91,13 +91,13 @@ impl Leases for PostgresLeases {
         Ok(Sharing { owners: count(0).saturating_add(1), rank: count(1) })
     }
 
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         let arguments: [Argument<'_>; 5] = [
             (&wanted, Type::TEXT_ARRAY),
             (&self.owner, Type::TEXT),
             (&self.session, Type::TEXT),
             (&milliseconds(time_to_live), Type::INT8),
-            (&i64::from(taken_max), Type::INT8),
+            (&i64::from(held_max), Type::INT8),
         ];
         let rows = self.ask(include_str!("hold.sql"), &arguments).await?;
         // The table's check keeps epochs positive.

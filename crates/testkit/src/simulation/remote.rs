@@ -166,8 +166,8 @@ impl Leases for Remote<Arc<dyn Leases>> {
         self.link.call("take part", self.near.take_part(time_to_live)).await?
     }
 
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
-        self.link.call("hold", self.near.hold(wanted, taken_max, time_to_live)).await?
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+        self.link.call("hold", self.near.hold(wanted, held_max, time_to_live)).await?
     }
 
     async fn leave(&self) -> Result<(), LeaseError> {

@@ -61,11 +61,15 @@ impl Leases for Run {
         Ok(Sharing { owners: owners.len() as u32, rank: rank as u32 })
     }
 
-    async fn hold(&self, wanted: &[String], taken_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
+    async fn hold(&self, wanted: &[String], held_max: u32, time_to_live: Duration) -> Result<Vec<Lease>, LeaseError> {
         tokio::task::yield_now().await;
         let now = Instant::now();
         let held = &mut self.table.lock().unwrap().held;
-        let mut taken = 0;
+        let is_held = |lease: &Held| {
+            let is_own = lease.owner == self.owner && lease.run == self.run;
+            is_own && lease.expires.is_some_and(|expires| expires > now)
+        };
+        let mut count = wanted.iter().filter_map(|name| held.get(name)).filter(|lease| is_held(lease)).count();
         for name in wanted {
             let free = || Held { owner: String::new(), run: 0, epoch: 0, expires: None };
             let lease = held.entry(name.clone()).or_insert_with(free);
@@ -75,17 +79,15 @@ impl Leases for Run {
                 continue;
             }
             if !(running && lease.run == self.run) {
-                if taken == taken_max {
+                if count >= held_max as usize {
                     continue;
                 }
-                taken += 1;
+                count += 1;
                 lease.epoch += 1;
             }
             (lease.owner, lease.run, lease.expires) = (self.owner.clone(), self.run, Some(now + time_to_live));
         }
-        let own = held.iter().filter(|(_, lease)| {
-            lease.owner == self.owner && lease.run == self.run && lease.expires.is_some_and(|expires| expires > now)
-        });
+        let own = held.iter().filter(|(_, lease)| is_held(lease));
         Ok(own.map(|(name, lease)| Lease { name: name.clone(), epoch: lease.epoch }).collect())
     }
 
