@@ -11,6 +11,7 @@ mod produce;
 mod record;
 mod salvage;
 mod topics;
+mod version;
 
 use std::{
     collections::HashMap,
@@ -295,7 +296,7 @@ impl RecordLog for KafkaLog {
         {
             advice.push(format!("{} has {x} partitions and {} has {y}: make them equal", self.topic_x, self.topic_y));
         }
-        // The protocol tells which requests are understood, but not the version.
-        Ok(BackendInfo { version: format!("Kafka at {}", self.fetching.place()), advice })
+        let version = version::of_cluster(&self.options.brokers, self.options.call_timeout).await;
+        Ok(BackendInfo { version: version.unwrap_or_else(|| "Kafka without a metadata.version".to_owned()), advice })
     }
 }
