@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orinoco_actors::View;
 use orinoco_domain::{Position, pairing::Pairing};
+use orinoco_ports::StoreError;
 
 use crate::{
     seed,
@@ -67,11 +68,7 @@ async fn settled(world: &World, what: &str) {
         let mut tries = 0;
         loop {
             let (_, end) = world.log.bounds(partition).await.unwrap();
-            let fence = u64::MAX;
-            let applied: Position = match tries {
-                0..200 => world.store.load(partition, 0).await.map(|state| state.position).unwrap_or_default(),
-                _ => world.store.load(partition, fence).await.unwrap().position,
-            };
+            let applied = applied(world, partition).await;
             if applied == end && world.journal.depth().records == 0 {
                 break;
             }
@@ -80,6 +77,18 @@ async fn settled(world: &World, what: &str) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Where the store stands, asked under the owner's own fence: a higher one would end its ownership.
+async fn applied(world: &World, partition: u32) -> Position {
+    for fence in 0.. {
+        match world.store.load(partition, fence).await {
+            Ok(state) => return state.position,
+            Err(StoreError::Fenced { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!("a fence is a small number")
 }
 
 fn instances(id: &str) -> Vec<String> {
