@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use tokio::sync::watch;
 
-use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, Socket, World, campaign, turn, until};
+use crate::support::{Load, LoadPlan, Mode, Repeats, Setup, World, campaign, follow, turn, until};
 
 const KILLS: usize = 5;
 /// Frames of each device between two kills, at least; 1,000 in a campaign.
@@ -23,7 +23,8 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
     let devices = load.devices().to_vec();
     let watched = devices[0].clone();
     let (end, ended) = watch::channel(None);
-    let watcher = tokio::spawn(follow(world.daemon.ws_address().to_owned(), watched.clone(), ended));
+    let addresses = vec![world.daemon.ws_address().to_owned()];
+    let watcher = tokio::spawn(follow(addresses, watched.clone(), ended));
     let mut at_least: BTreeMap<String, u64> = BTreeMap::new();
     for _ in 0..KILLS {
         // A kill counts only with work in flight.
@@ -49,30 +50,4 @@ async fn five_kills_under_load_lose_nothing_and_double_nothing(mode: Mode) {
     end.send_replace(Some(head));
     let frames = watcher.await.unwrap();
     assert!(frames.iter().map(|frame| frame.offset).eq(frames[0].offset..=head), "the watcher missed frames");
-}
-
-/// A browser that connects again and resumes whenever its connection ends, until it has the frame at `end`.
-async fn follow(address: String, device: String, mut end: watch::Receiver<Option<u64>>) -> Vec<Frame> {
-    let mut frames: Vec<Frame> = Vec::new();
-    loop {
-        let query = frames.last().map_or_else(
-            || format!("?device={device}"),
-            |last| format!("?device={device}&offset={}&epoch={}", last.offset, last.epoch),
-        );
-        let mut socket = Socket::open_again(&address, &query).await;
-        loop {
-            let reached =
-                |end: &Option<u64>| end.is_some_and(|end| frames.last().is_some_and(|last| last.offset >= end));
-            if reached(&end.borrow_and_update()) {
-                return frames;
-            }
-            tokio::select! {
-                changed = end.changed() => changed.unwrap(),
-                said = socket.next() => match said {
-                    Said::Text(text) => frames.push(Frame::parse(&text)),
-                    Said::Closed(_) => break,
-                },
-            }
-        }
-    }
 }

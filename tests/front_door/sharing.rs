@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::support::{Frame, Ledger, Load, LoadPlan, Mode, Repeats, Said, Setup, Socket, World, campaign, turn, until};
+use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Setup, World, campaign, follow, turn, until};
 
 const PARTITIONS: usize = 8;
 const PLAN: LoadPlan = LoadPlan { connections: 4, devices: 6, messages_per_second: 1_000 };
@@ -69,34 +69,6 @@ async fn moved(world: &World, load: &Load, before: &BTreeMap<String, u64>) -> BT
     heads
 }
 
-/// A browser that goes to the next daemon, and resumes, whenever its connection ends.
-async fn follow(addresses: Vec<String>, device: String, mut end: watch::Receiver<Option<u64>>) -> Vec<Frame> {
-    let mut frames: Vec<Frame> = Vec::new();
-    for address in addresses.iter().cycle() {
-        let query = frames.last().map_or_else(
-            || format!("?device={device}"),
-            |last| format!("?device={device}&offset={}&epoch={}", last.offset, last.epoch),
-        );
-        let Ok(mut socket) = Socket::open(address, &query).await else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        loop {
-            if end.borrow_and_update().is_some_and(|end| frames.last().is_some_and(|last| last.offset >= end)) {
-                return frames;
-            }
-            tokio::select! {
-                changed = end.changed() => changed.unwrap(),
-                said = socket.next() => match said {
-                    Said::Text(text) => frames.push(Frame::parse(&text)),
-                    Said::Closed(_) => break,
-                },
-            }
-        }
-    }
-    frames
-}
-
 /// A watcher of the first device, who sees each of its frames once.
 struct Watcher {
     device: String,
@@ -118,10 +90,6 @@ impl Watcher {
         let frames = self.frames.await.unwrap();
         assert!(frames.iter().map(|frame| frame.offset).eq(frames[0].offset..=head), "the watcher missed frames");
     }
-}
-
-async fn assert_all_came_out(ledger: &Ledger, world: &World) {
-    ledger.assert_all_came_out(world, Repeats::Never).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,7 +115,7 @@ async fn a_daemon_that_joins_moves_what_it_takes_and_one_that_leaves_moves_what_
         assert!(before.iter().all(|lease| after.get(lease.0) == Some(lease.1)), "{after:?} after {before:?}");
     }
     let ledger = load.stop().await;
-    assert_all_came_out(&ledger, &worlds[0]).await;
+    ledger.assert_all_came_out(&worlds[0], Repeats::Never).await;
     watcher.assert_saw_all(&worlds[0]).await;
 }
 
@@ -180,7 +148,7 @@ async fn kills_of_one_of_three_daemons_lose_nothing_and_double_nothing() {
     println!("take-over p50 {:?} max {:?}", silences[silences.len() / 2], silences.last());
     let ledger = load.stop().await;
     println!("{} messages", ledger.messages());
-    assert_all_came_out(&ledger, &worlds[0]).await;
+    ledger.assert_all_came_out(&worlds[0], Repeats::Never).await;
     watcher.assert_saw_all(&worlds[0]).await;
 }
 
@@ -198,7 +166,7 @@ async fn a_rolling_restart_loses_nothing_and_doubles_nothing() {
         shared_evenly(&worlds.iter().collect::<Vec<_>>()).await;
     }
     let ledger = load.stop().await;
-    assert_all_came_out(&ledger, &worlds[0]).await;
+    ledger.assert_all_came_out(&worlds[0], Repeats::Never).await;
     watcher.assert_saw_all(&worlds[0]).await;
 }
 
@@ -222,5 +190,5 @@ async fn an_owner_that_was_paused_writes_nothing_stale() {
     shared_evenly(&worlds.iter().collect::<Vec<_>>()).await;
     moved(&worlds[owner], &load, &heads).await;
     let ledger = load.stop().await;
-    assert_all_came_out(&ledger, &worlds[other]).await;
+    ledger.assert_all_came_out(&worlds[other], Repeats::Never).await;
 }

@@ -1,6 +1,7 @@
 //! The daemon, and clients of each of its ports.
 
 mod device;
+mod follow;
 mod frame;
 mod killer;
 mod ledger;
@@ -16,6 +17,7 @@ use orinoco_testkit::poll_until;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use device::{Device, Token};
+pub(crate) use follow::follow;
 pub(crate) use frame::Frame;
 pub(crate) use killer::Killer;
 pub(crate) use ledger::{Ledger, Repeats, latest};

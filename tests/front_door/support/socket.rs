@@ -37,10 +37,11 @@ impl Socket {
         Self::handshake(stream, address, query, token).await
     }
 
-    /// Tries until it is let in.
-    pub(crate) async fn open_again(address: &str, query: &str) -> Self {
+    /// Tries these addresses, which go on for ever, until it is let in at one.
+    pub(crate) async fn open_again(addresses: &mut impl Iterator<Item = &String>, query: &str) -> Self {
         within("a socket", async {
             loop {
+                let address = addresses.next().unwrap();
                 if let Ok(socket) = Self::open(address, query).await {
                     return socket;
                 }
