@@ -3,11 +3,12 @@
 use super::{Anonymous, Backend, Config, Loaded, Mqtt};
 
 /// Keys that nobody reads where their section's backend is the other one.
-const SERVICE_KEYS: [&str; 15] = [
+const SERVICE_KEYS: [&str; 16] = [
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password",
     "mqtt.filters",
+    "mqtt.stray_topics",
     "mqtt.keep_alive_s",
     "mqtt.session_expiry_s",
     "kafka.brokers",

@@ -21,7 +21,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use orinoco_domain::TopicFilters;
+use orinoco_domain::{Subscriptions, TopicFilters};
 
 pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
@@ -206,6 +206,13 @@ impl Config {
     #[must_use]
     pub fn topic_filters(&self) -> TopicFilters {
         TopicFilters::parse(&self.mqtt.filters).unwrap_or_default()
+    }
+
+    /// What to ask the broker of the backend `service` for. Checked when the configuration was read.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        let exact = || Subscriptions { wanted: self.mqtt.filters.clone(), superseded: Vec::new() };
+        self.topic_filters().subscriptions(self.mqtt.stray_topics).unwrap_or_else(|_| exact())
     }
 
     /// The five backends, by section.

@@ -67,6 +67,11 @@ fn check_mqtt(config: &Config, reader: &mut Reader) {
     if config.mqtt.password.is_some() && config.mqtt.username.is_none() {
         reader.reject(&["mqtt.password"], "needs mqtt.username as well");
     }
+    let subscriptions = config.topic_filters().subscriptions(config.mqtt.stray_topics);
+    if let (Backend::Service, Err(error)) = (config.mqtt.backend, subscriptions) {
+        let remedy = "a broker may send a message once for each; change one, or set mqtt.stray_topics = false";
+        reader.reject(&["mqtt.filters", "mqtt.stray_topics"], format!("{error}: {remedy}"));
+    }
     if u64::from(config.mqtt.packet_size_max) > config.journal.bytes_max / 16 {
         reader.reject(
             &["mqtt.packet_size_max", "journal.bytes_max"],

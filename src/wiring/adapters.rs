@@ -201,8 +201,9 @@ pub(super) fn redis_options(config: &Config) -> RedisStoreOptions {
 }
 
 pub(super) fn paho_options(config: &Config) -> PahoSourceOptions {
-    let mqtt = &config.mqtt;
-    let mut options = PahoSourceOptions::new(config.mqtt_url(), &mqtt.client_id, mqtt.filters.clone());
+    let (mqtt, subscriptions) = (&config.mqtt, config.subscriptions());
+    let mut options = PahoSourceOptions::new(config.mqtt_url(), &mqtt.client_id, subscriptions.wanted);
+    options.superseded = subscriptions.superseded;
     options.username = mqtt.username.clone();
     options.password = mqtt.password.as_ref().map(|password| password.expose().to_owned());
     options.session_expiry = mqtt.session_expiry;

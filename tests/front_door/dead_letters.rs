@@ -63,11 +63,9 @@ async fn malformed_payloads_are_acknowledged_and_kept_with_their_bytes(mode: Mod
     for payload in &payloads {
         device.publish(&topic, payload).await;
     }
-    // A device's name that is none; and, where all topics reach us, topics of other kinds.
-    let mut odd = vec![format!("devices/{name} x/coordX"), format!("devices/{name}é/coordY")];
-    if mode == Mode::Embedded {
-        odd.extend([format!("devices/{name}"), format!("devices/{name}/coordZ"), format!("devices/{name}/a/coordX")]);
-    }
+    // A device's name that is none; topics of other kinds.
+    let odd = ["{} x/coordX", "{}é/coordY", "{}", "{}/coordZ", "{}/a/coordX"]
+        .map(|topic| format!("devices/{}", topic.replace("{}", &name)));
     for topic in &odd {
         device.publish(topic, "1").await;
     }

@@ -34,4 +34,4 @@ pub use record::{
 };
 pub use record_id::{InvalidRecordId, Origin, RecordId};
 pub use timestamp::{InvalidTimestamp, Timestamp};
-pub use topic::{TopicError, TopicFilters};
+pub use topic::{Subscriptions, TopicError, TopicFilters};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::kind::{
-    FlagOr, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
+    Flag, FlagOr, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
 };
 use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
 use super::super::value::{HostPort, Secret, ServiceUrl};
@@ -38,9 +38,12 @@ section! {
         username: Option<String> = "username", Optional(words()), Fixed("");
         /// For the backend `service`.
         password: Option<Secret> = "password", Optional(Password), Fixed("");
-        /// What the backend `service` subscribes to. The embedded broker takes every topic.
+        /// The topics of coordinates. The embedded broker takes every topic, the backend `service` subscribes to these.
         filters: Vec<String> = "filters", List { of: topic_filter(), count_max: 64 },
             Fixed("coordX,coordY,devices/+/coordX,devices/+/coordY");
+        /// Whether the backend `service` subscribes to what stands beside the device's level too (`devices/#` for
+        /// `devices/+/coordX`): what no filter names becomes a dead letter then, as with the embedded broker.
+        stray_topics: bool = "stray_topics", Flag, Fixed("true");
         /// From where the embedded broker takes clients without credentials: from this machine, from everywhere (true), or from nowhere
         /// (false).
         anonymous: Anonymous = "anonymous", FlagOr::new(), Fixed("loopback");

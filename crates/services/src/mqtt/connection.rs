@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use paho_mqtt::{AsyncClient, ConnectOptions, ConnectToken, CreateOptions, Error, ServerResponse, SubscribeOptions};
+use paho_mqtt::{
+    AsyncClient, ConnectOptions, ConnectToken, CreateOptions, Error, Properties, ServerResponse, SubscribeOptions,
+};
 use tokio::sync::oneshot;
 
 use super::delivery::Delivery;
@@ -77,6 +79,12 @@ impl Connection {
         let on_new = SubscribeOptions::with_retain_handling(paho_mqtt::RetainHandling::SendRetainedOnNew);
         let (qos, options) = (vec![1; filters.len()], vec![on_new; filters.len()]);
         Some(self.client.as_ref()?.subscribe_many_with_options(filters, &qos, &options, None))
+    }
+
+    /// `None` where there is nothing to give up: UNSUBSCRIBE has one filter at least (MQTT 5.0, section 3.10.3).
+    pub(super) fn unsubscribe(&self, filters: &[String]) -> Option<paho_mqtt::Token> {
+        let client = self.client.as_ref().filter(|_| !filters.is_empty())?;
+        Some(client.unsubscribe_many_with_options(filters, Properties::new()))
     }
 
     pub(super) fn delivery(&self) -> &Arc<Delivery> {

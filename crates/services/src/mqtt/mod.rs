@@ -42,6 +42,8 @@ pub struct PahoSourceOptions {
     pub password: Option<String>,
     /// Topic filters, subscribed to at QoS 1.
     pub filters: Vec<String>,
+    /// Topic filters that a session may still have from another configuration: given up once those above are granted.
+    pub superseded: Vec<String>,
     /// For how long the broker keeps the session, and what comes meanwhile, while nobody is connected (MQTT 5.0, section 3.1.2.11.2).
     pub session_expiry: Duration,
     /// Messages on their way to us without a PUBACK, at most (section 3.1.2.11.3).
@@ -63,6 +65,7 @@ impl PahoSourceOptions {
             username: None,
             password: None,
             filters,
+            superseded: Vec::new(),
             session_expiry: Duration::from_secs(24 * 3_600),
             receive_maximum: 1_000,
             keep_alive: Duration::from_secs(20),
@@ -168,8 +171,16 @@ impl PahoSource {
         let filters = session.filters.clone();
         if session_present {
             let delivery = Arc::clone(connection.delivery());
+            // Sent behind SUBSCRIBE, so that no topic is without a subscription in between.
+            let given_up = connection.unsubscribe(&self.options.superseded);
             tokio::spawn(async move {
-                if let Err(error) = granted(token, &filters).await {
+                let subscribed = async {
+                    granted(token, &filters).await?;
+                    let Some(given_up) = given_up else { return Ok(()) };
+                    // Reason code 0x11, no such subscription, is no error (MQTT 5.0, section 3.11.3).
+                    given_up.await.map(drop).map_err(NotGranted::GivenUp)
+                };
+                if let Err(error) = subscribed.await {
                     delivery.lose(&error.to_string());
                 }
             });
@@ -177,7 +188,7 @@ impl PahoSource {
         }
         match tokio::time::timeout(self.options.connect_timeout, granted(token, &filters)).await {
             Ok(outcome) => outcome.map_err(|refused| match refused {
-                NotGranted::Failed(error) => self.error(&error),
+                NotGranted::Failed(error) | NotGranted::GivenUp(error) => self.error(&error),
                 NotGranted::Refused(_) => self.rejected(refused.to_string()),
             }),
             Err(_) => Err(self.unavailable("no answer to SUBSCRIBE".to_owned())),
@@ -287,6 +298,8 @@ impl MqttLink for PahoLink {
 enum NotGranted {
     #[error("SUBSCRIBE: {0}")]
     Failed(Error),
+    #[error("UNSUBSCRIBE: {0}")]
+    GivenUp(Error),
     #[error("the subscription to {0} was not granted at QoS 1")]
     Refused(String),
 }

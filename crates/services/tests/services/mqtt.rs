@@ -196,6 +196,39 @@ async fn a_retained_message_comes_once_and_may_have_come_before() {
 }
 
 #[tokio::test]
+async fn filters_of_an_earlier_configuration_double_nothing() {
+    let broker = Mosquitto::start().await.unwrap();
+    let mut options = PahoSourceOptions::new(broker.url(), "orinoco", vec!["devices/+/coordX".to_owned()]);
+    let before = PahoSource::new(options.clone()).unwrap();
+    before.connect(Arc::new(Recorder::default())).await.unwrap().disconnect().await;
+
+    options.superseded = std::mem::replace(&mut options.filters, vec!["devices/#".to_owned()]);
+    let now = PahoSource::new(options).unwrap();
+    let intake = Arc::new(Recorder::default());
+    let _link = now.connect(Arc::clone(&intake) as _).await.unwrap();
+    let mut device = device(&broker);
+    // Between SUBSCRIBE and UNSUBSCRIBE the broker has both, and may send twice.
+    let mut round = 0;
+    let once = async || {
+        round += 1;
+        publish(&mut device, "devices/a/coordX", &round.to_string()).await;
+        publish(&mut device, "devices/a/end", &round.to_string()).await;
+        let is_at_end = async || {
+            let received = intake.received.lock().unwrap().clone();
+            received
+                .iter()
+                .any(|(topic, payload, ..)| topic == "devices/a/end" && *payload == round.to_string())
+                .then_some(received)
+        };
+        let received = poll_until(DEADLINE, "the end of the round", is_at_end).await.unwrap();
+        let copies =
+            received.iter().filter(|(topic, payload, ..)| topic == "devices/a/coordX" && *payload == round.to_string());
+        (copies.count() == 1).then_some(())
+    };
+    poll_until(DEADLINE, "a message that comes once", once).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_that_another_takes_over_is_lost_to_the_first() {
     let broker = Mosquitto::start().await.unwrap();
     let (one, two) = (source(broker.url()), source(broker.url()));
