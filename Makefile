@@ -34,11 +34,12 @@ simulate: ## Whole daemons on models of their backends, by seeds: SEEDS=2000 of 
 	$(if $(SEED),ORINOCO_SIM_SEED=$(SEED)) $(if $(SEEDS),ORINOCO_SIM_SEEDS=$(SEEDS)) $(if $(FIRST),ORINOCO_SIM_FIRST=$(FIRST)) \
 	cargo test --locked --profile simulation -p orinoco-actors --features faults --test simulation -- --nocapture whatever_fails
 
-lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docker-compose.yml
+lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docker-compose.yml, alerts
 	@scripts/install test
 	cargo fmt --all --check
 	@scripts/check-files
 	@scripts/check-compose
+	@scripts/check-alerts
 	@scripts/console check
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	cargo clippy --workspace --all-targets -- -D warnings

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod http;
+pub mod meters;
 pub mod telemetry;
 pub mod wiring;
 pub mod ws;

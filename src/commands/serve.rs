@@ -2,9 +2,8 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use clap::Args;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use orinoco_actors::{DeviceCensus, Health};
 use orinoco_ports::ServerError;
 use orinoco_supervision::{Exit, Tree};
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     config::{Backend, Config, Loaded},
     control::TreeSlot,
+    meters,
     wiring::{self, Adapters, Cast, Gauges, Partitions},
     ws::WsConnections,
 };
@@ -59,6 +59,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         journal: Arc::clone(&adapters.journal),
         census: census.clone(),
         connections: Arc::clone(&connections),
+        tree: slot.clone(),
     };
     let cast = Cast {
         config: Arc::clone(&config),
@@ -143,7 +144,7 @@ async fn stop(tree: &Tree, connections: &WsConnections) -> anyhow::Result<ExitCo
 }
 
 fn prometheus() -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let handle = meters::install()?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(METRICS_UPKEEP_EVERY);

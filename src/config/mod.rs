@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 
 use orinoco_domain::{Subscriptions, TopicFilters};
 
+#[cfg(test)]
+pub(crate) use tests::assert_up_to_date;
+
 pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
 pub use sections::{

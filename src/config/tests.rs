@@ -316,7 +316,7 @@ fn the_example_file_is_the_defaults_as_it_stands_and_with_every_key_uncommented(
 }
 
 /// Writes the file anew where it differs, so that mending it is a matter of committing.
-fn assert_up_to_date(path: &str, expected: &str) {
+pub(crate) fn assert_up_to_date(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::fs::read_to_string(&path).unwrap_or_default() != expected {
         std::fs::write(&path, expected).unwrap();

@@ -1,6 +1,11 @@
 //! HTTP/1.1 connections, served by hyper and routed by warp.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -113,6 +118,7 @@ async fn respond(
     routes: BoxedFilter<(Response,)>,
 ) -> Result<Response, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let begun = Instant::now();
     // Only of browsers' pages; those of this interface itself send no `Origin` with most requests.
     let origin = deps.origins.listed_origin(request.headers()).cloned();
     let mut response = if let Some(preflight) = deps.origins.preflight(&method, request.headers()) {
@@ -133,6 +139,8 @@ async fn respond(
     deps.origins.allow(origin, &mut response);
     let labels = [("method", method_label(&method)), ("status", response.status().as_str().to_owned())];
     metrics::counter!("orinoco_http_requests_total", &labels).increment(1);
+    // To the head of the answer: a stream of a challenge goes on for minutes.
+    metrics::histogram!("orinoco_http_request_duration_seconds", &labels[..1]).record(begun.elapsed());
     Ok(response)
 }
 

@@ -311,7 +311,7 @@ impl KafkaConsumerState {
             }
         }
         tracing::warn!(partition = self.partition, fence, ?from, ?to, "going on with the first record held");
-        self.sorted = Some(SortedBatch { from, to, records: Vec::new() });
+        self.sorted = Some(SortedBatch { from, to, records: Vec::new(), first_ms: None });
         Ok(())
     }
 }

@@ -35,7 +35,9 @@ pub(super) struct Sorter {
 
 impl Sorter {
     pub(super) fn sort(&self, from: Position, fetched: Fetched) -> Sorted {
-        let mut batch = SortedBatch { from, to: fetched.next, records: Vec::with_capacity(fetched.records.len()) };
+        let first_ms = fetched.records.iter().map(|fetched| fetched.record.timestamp_ms).min();
+        let records = Vec::with_capacity(fetched.records.len());
+        let mut batch = SortedBatch { from, to: fetched.next, records, first_ms };
         let mut aside = Aside::default();
         for fetched in fetched.records {
             match fetched.record.decode(fetched.axis) {

@@ -14,6 +14,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use orinoco_domain::{Axis, RawRecord};
 use orinoco_ports::{Clock, LogError, RecordLog};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, SendError, fault};
+use tokio::time::Instant;
 
 use crate::{Health, MqttIngestMessage, kafka_consumer::Aside};
 use work::Work;
@@ -78,6 +79,7 @@ pub struct KafkaProducerState {
     retrying: bool,
     produced: metrics::Counter,
     dead_lettered: metrics::Counter,
+    producing: metrics::Histogram,
 }
 
 /// See the module.
@@ -107,6 +109,7 @@ impl Actor for KafkaProducer {
             retrying: false,
             produced: metrics::counter!("orinoco_records_produced_total"),
             dead_lettered: metrics::counter!("orinoco_dead_letters_total"),
+            producing: metrics::histogram!("orinoco_produce_duration_seconds"),
         };
         state.tell_started(context);
         Ok(state)
@@ -185,8 +188,10 @@ impl KafkaProducerState {
         while let Some((through, work)) = self.waiting.front_mut() {
             let through = *through;
             fault::point("kafka_producer.before_effect").await?;
+            let begun = Instant::now();
             match attempt(&self.arguments, work).await {
                 Ok(()) => {
+                    self.producing.record(begun.elapsed());
                     fault::point("kafka_producer.after_effect").await?;
                     self.produced.increment(work.records());
                     self.dead_lettered.increment(work.dead_letters());

@@ -17,6 +17,7 @@ use orinoco_domain::{
 };
 use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, StoreError};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
+use tokio::time::Instant;
 
 use crate::{DeviceCensus, Health, KafkaConsumerMessage};
 
@@ -50,6 +51,8 @@ pub struct SortedBatch {
     pub from: Position,
     pub to: Position,
     pub records: Vec<CoordinateRecord>,
+    /// When the first of them came to the daemon (that of another producer: was written), in milliseconds since 1970.
+    pub first_ms: Option<i64>,
 }
 
 /// What became of a [`SortedBatch`].
@@ -104,6 +107,8 @@ struct Meters {
     applied: metrics::Counter,
     skipped: metrics::Counter,
     frames: metrics::Counter,
+    applying: metrics::Histogram,
+    age: metrics::Histogram,
 }
 
 /// See the module.
@@ -142,6 +147,8 @@ impl Actor for RedisWriter {
                 applied: metrics::counter!("orinoco_records_applied_total", &labels),
                 skipped: metrics::counter!("orinoco_records_repeated_total", &labels),
                 frames: metrics::counter!("orinoco_frames_total", &labels),
+                applying: metrics::histogram!("orinoco_apply_duration_seconds"),
+                age: metrics::histogram!("orinoco_record_age_seconds"),
             },
         })
     }
@@ -212,6 +219,9 @@ impl RedisWriterState {
             self.meters.applied.increment(records);
             self.meters.skipped.increment(repeated);
             self.meters.frames.increment(frames);
+            if let Some(first_ms) = sorted.first_ms {
+                self.meters.age.record(self.arguments.clock.now_ms().saturating_sub(first_ms).max(0) as f64 / 1e3);
+            }
         }
         Ok(outcome)
     }
@@ -220,7 +230,9 @@ impl RedisWriterState {
     async fn commit(&mut self, mut replica: Replica, step: &Batch) -> Result<ApplyOutcome, Failure> {
         fault::point("redis_writer.before_effect").await?;
         let apply = self.arguments.store.apply(step);
+        let begun = Instant::now();
         let applied = tokio::time::timeout(STORE_TIMEOUT, apply).await.unwrap_or_else(|_| Err(no_answer()));
+        self.meters.applying.record(begun.elapsed());
         fault::point("redis_writer.after_effect").await?;
         Ok(match applied {
             Ok(Applied::Done) => {
