@@ -1,7 +1,10 @@
 //! `orinoco device`: credentials of devices, whether the daemon runs or not.
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -9,8 +12,11 @@ use orinoco_domain::{DeviceId, audit::AuditEvent};
 use orinoco_ports::Accounts;
 use serde_json::json;
 
-use super::Output;
-use crate::auth::{Audit, Passwords, device_secret};
+use super::{Output, mosquitto::MosquittoFiles};
+use crate::{
+    auth::{Audit, Passwords, device_secret},
+    config::Config,
+};
 
 /// Commands of `orinoco device`.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +31,9 @@ enum DeviceCommand {
     Add {
         #[arg(value_name = "D")]
         device: String,
+        /// Writes mosquitto's password_file and acl_file in this folder too.
+        #[arg(long, value_name = "DIR")]
+        mosquitto: Option<PathBuf>,
         /// One JSON object: orinId, secret.
         #[arg(long)]
         json: bool,
@@ -33,6 +42,9 @@ enum DeviceCommand {
     Revoke {
         #[arg(value_name = "D")]
         device: String,
+        /// Writes mosquitto's password_file and acl_file in this folder too.
+        #[arg(long, value_name = "DIR")]
+        mosquitto: Option<PathBuf>,
         /// One JSON object: orinId, revoked.
         #[arg(long)]
         json: bool,
@@ -44,6 +56,7 @@ pub struct DeviceDeps {
     pub accounts: Arc<dyn Accounts>,
     pub passwords: Passwords,
     pub audit_entries_max: u32,
+    pub config: Config,
 }
 
 /// # Errors
@@ -51,8 +64,9 @@ pub struct DeviceDeps {
 pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> anyhow::Result<ExitCode> {
     let audit = Audit::new(&*deps.accounts, deps.audit_entries_max);
     match &args.command {
-        DeviceCommand::Add { device, json } => {
+        DeviceCommand::Add { device, mosquitto, json } => {
             let device = DeviceId::parse(device)?;
+            let files = files(mosquitto.as_deref(), &device, deps)?;
             let (secret, hash) = device_secret(&deps.passwords).await?;
             deps.accounts.put_device_credential(&device, &hash).await?;
             audit.write(AuditEvent::TokenCreated, None, None, &format!("device {device} got a secret")).await;
@@ -61,9 +75,14 @@ pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> a
             } else {
                 output.line(format_args!("secret of device {device}, shown this once: {secret}"))?;
             }
+            if let Some(files) = files {
+                files.put(&device, &secret)?;
+                tell(&files, *json, output)?;
+            }
         }
-        DeviceCommand::Revoke { device, json } => {
+        DeviceCommand::Revoke { device, mosquitto, json } => {
             let device = DeviceId::parse(device)?;
+            let files = files(mosquitto.as_deref(), &device, deps)?;
             let revoked = deps.accounts.revoke_device_credential(&device).await?;
             revoked.with_context(|| format!("device {device} never had a secret"))?;
             let detail = format!("the secret of device {device} was revoked");
@@ -73,7 +92,27 @@ pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> a
             } else {
                 output.line(format_args!("device {device} has no secret any more"))?;
             }
+            if let Some(files) = files {
+                files.remove(&device)?;
+                tell(&files, *json, output)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn files(folder: Option<&Path>, device: &DeviceId, deps: &DeviceDeps) -> anyhow::Result<Option<MosquittoFiles>> {
+    let Some(folder) = folder else { return Ok(None) };
+    let files = MosquittoFiles::open(folder, &deps.config)?;
+    files.check(device)?;
+    Ok(Some(files))
+}
+
+fn tell(files: &MosquittoFiles, json: bool, output: &mut Output) -> anyhow::Result<()> {
+    if json {
+        return Ok(());
+    }
+    let (passwords, acl) = files.paths();
+    output.line(format_args!("written: {}, {}; mosquitto reads them on SIGHUP", passwords.display(), acl.display()))?;
+    Ok(())
 }

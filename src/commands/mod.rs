@@ -10,6 +10,7 @@ pub mod device;
 pub mod dlq;
 pub mod doctor;
 pub mod migrate;
+mod mosquitto;
 mod output;
 pub mod serve;
 pub mod simulate;
@@ -124,6 +125,7 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
                 accounts: wiring::accounts(&loaded.config)?,
                 passwords: wiring::passwords(&loaded.config)?,
                 audit_entries_max: loaded.config.auth.audit_entries_max,
+                config: loaded.config,
             };
             device::run(&args, &deps, output).await
         }

@@ -1,4 +1,4 @@
-//! Credentials of devices, at the embedded broker.
+//! Credentials of devices, at the embedded broker and at mosquitto.
 
 use std::time::Instant;
 
@@ -116,6 +116,61 @@ async fn while_the_accounts_are_away_nobody_is_let_in_by_a_secret_and_nobody_is_
     world.daemon.wait_until_ready(DEADLINE).await.unwrap();
     owner.move_to(&name, 3.0, 4.0).await;
     Device::connect_as(&url, &name, &secret).await.unwrap().move_to(&name, 5.0, 6.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_goes_by_the_files_that_device_add_and_revoke_write() {
+    let setup = Setup::default().set("mqtt.username", "orinoco").set("mqtt.password", "of the daemon");
+    let world = World::start(Mode::Services, setup).await;
+    let url = world.mqtt_url();
+    let mosquitto = &world.services.as_ref().unwrap().mosquitto;
+    let files = mosquitto.folder().join("logins");
+    std::fs::create_dir(&files).unwrap();
+    let folder = files.to_str().unwrap();
+    std::fs::write(files.join("passwords"), "somebody:$7$101$of$else\n").unwrap();
+    let (name, foreign) = (unique_name("owned"), unique_name("foreign"));
+    let mut secrets = Vec::new();
+    for device in [&name, &foreign, &name] {
+        let added = world.json(&["device", "add", device, "--mosquitto", folder, "--json"]);
+        secrets.push(added[0]["secret"].as_str().unwrap().to_owned());
+    }
+    let [former, _, secret] = secrets.try_into().unwrap();
+    let passwords = std::fs::read_to_string(files.join("passwords")).unwrap();
+    let users: Vec<&str> = passwords.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert_eq!(users, ["somebody", &foreign, "orinoco", &name]);
+    assert!(!passwords.contains(&secret) && !passwords.contains("of the daemon"));
+
+    let conf = mosquitto.folder().join("mosquitto.conf");
+    let closed = std::fs::read_to_string(&conf).unwrap().replace("allow_anonymous true", "allow_anonymous false");
+    std::fs::write(&conf, format!("{closed}password_file {folder}/passwords\nacl_file {folder}/acl\n")).unwrap();
+    reload(mosquitto.pid().unwrap());
+    until("strangers are refused", async || {
+        (Device::connect(&url).await.err().as_deref() == Some(NOT_AUTHORIZED)).then_some(())
+    })
+    .await;
+    for wrong in ["", &former] {
+        assert_eq!(Device::connect_as(&url, &name, wrong).await.err().as_deref(), Some(NOT_AUTHORIZED));
+    }
+    let mut owner = Device::connect_as(&url, &name, &secret).await.unwrap();
+    let topic = format!("devices/{foreign}/coordX");
+    let refused = mosquitto_pub(&world, "mqttv5", &topic, Some((&name, &secret))).await;
+    assert!(refused.contains("Not authorized"), "{refused}");
+    owner.move_to(&name, 5.0, 6.0).await;
+    until("what its owner published", async || crate::support::latest(&world, &name).await).await;
+
+    assert!(world.command(&["device", "revoke", &name, "--mosquitto", folder]).status.success());
+    reload(mosquitto.pid().unwrap());
+    within("the session of the revoked device ends", owner.lost()).await;
+    assert_eq!(Device::connect_as(&url, &name, &secret).await.err().as_deref(), Some(NOT_AUTHORIZED));
+
+    let refused = world.command(&["device", "add", "orinoco", "--mosquitto", folder]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("has the name of mqtt.username"), "{refused:?}");
+    let refused = world.command(&["device", "add", &unique_name("d"), "--mosquitto", "/no/such/folder"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("make the folder first"), "{refused:?}");
+}
+
+fn reload(mosquitto: u32) {
+    assert!(std::process::Command::new("kill").args(["-HUP", &mosquitto.to_string()]).status().unwrap().success());
 }
 
 /// What Eclipse Mosquitto's client says about publishing at QoS 1; empty: nothing went wrong.
