@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,10 +12,14 @@ use async_trait::async_trait;
 use orinoco_ports::{Clock, InboundMessage, Intake, Journal, JournalError, JournalRecord, Refused};
 use orinoco_supervision::fault::Place;
 
-use crate::{Health, MqttIngest, Tenure};
+use super::journal_health::JournalHealth;
+use crate::Tenure;
 
 /// How long a blocked adapter waits for room before it looks whether the ingest has ended.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// No packet identifier, which has 16 bits.
+const NO_PACKET: u32 = u32::MAX;
 
 /// One connection's intake.
 pub(super) struct JournalIntake {
@@ -24,10 +28,12 @@ pub(super) struct JournalIntake {
     tenure: Tenure,
     receive_max: usize,
     clock: Arc<dyn Clock>,
-    health: Health,
+    journal_health: JournalHealth,
     closed: AtomicBool,
-    /// The last attempt failed; keeps the health board out of the usual path.
-    failing: AtomicBool,
+    /// The lease was proved after the connection had been made.
+    proved: AtomicBool,
+    /// Packet identifier of the message that was appended last and is not as safe as it must be; [`NO_PACKET`] if there is none.
+    unsafe_packet: AtomicU32,
     accepted: metrics::Counter,
     refused: metrics::Counter,
     place: Place,
@@ -40,7 +46,7 @@ impl JournalIntake {
         tenure: Tenure,
         receive_max: usize,
         clock: Arc<dyn Clock>,
-        health: Health,
+        journal_health: JournalHealth,
         place: Place,
     ) -> Self {
         Self {
@@ -49,9 +55,10 @@ impl JournalIntake {
             tenure,
             receive_max,
             clock,
-            health,
+            journal_health,
             closed: AtomicBool::new(false),
-            failing: AtomicBool::new(true),
+            proved: AtomicBool::new(false),
+            unsafe_packet: AtomicU32::new(NO_PACKET),
             accepted: metrics::counter!("orinoco_messages_accepted_total"),
             refused: metrics::counter!("orinoco_messages_refused_total"),
             place,
@@ -63,9 +70,17 @@ impl JournalIntake {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// To be asked once the connection has been made: whether the lease is proved by now, and so was ours when the session became ours.
+    pub(super) fn is_proved(&self) -> bool {
+        if !self.proved.load(Ordering::Relaxed) && self.tenure.proves(self.ingest_epoch) {
+            self.proved.store(true, Ordering::Relaxed);
+        }
+        self.proved.load(Ordering::Relaxed)
+    }
+
     /// The broker delivers what is refused now to the next connection, whoever has it.
     fn is_open(&self) -> bool {
-        !self.closed.load(Ordering::Acquire) && self.tenure.holds(self.ingest_epoch)
+        !self.closed.load(Ordering::Acquire) && self.is_proved() && self.tenure.holds(self.ingest_epoch)
     }
 
     /// The sequence under which the message is in the journal, from now on or from its first delivery.
@@ -88,36 +103,45 @@ impl JournalIntake {
     /// A redelivery that was accepted before its PUBACK was lost: the last record with its packet identifier is the same message. The
     /// broker reuses an identifier only after our PUBACK, so an older equal message has been followed by another one under it.
     fn first_delivery(&self, message: &InboundMessage<'_>) -> Option<u64> {
-        let packet_id = message.packet_id.filter(|_| message.redelivered)?;
+        let packet_id = message.packet_id?;
+        if !message.redelivered && self.unsafe_packet.load(Ordering::Relaxed) != u32::from(packet_id) {
+            return None;
+        }
         let tail = self.journal.tail(self.receive_max);
         let last = tail.iter().rev().find(|entry| entry.record.packet_id == Some(packet_id))?;
         let same = last.record.topic == message.topic && last.record.payload == message.payload;
         same.then_some(last.sequence)
     }
 
+    /// What `durable` said. A message that is in the journal and not safe is offered again, and must not be appended again.
+    fn synced(&self, message: &InboundMessage<'_>, outcome: Result<(), JournalError>) -> Result<(), JournalError> {
+        let packet_id = message.packet_id.filter(|_| outcome.is_err()).map_or(NO_PACKET, u32::from);
+        self.unsafe_packet.store(packet_id, Ordering::Relaxed);
+        outcome
+    }
+
     fn succeeded(&self) {
         self.accepted.increment(1);
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
-            self.health.up(MqttIngest::JOURNAL_COMPONENT);
-        }
+        self.journal_health.up();
     }
 
     fn failed(&self, error: &JournalError) {
         self.refused.increment(1);
-        self.failing.store(true, Ordering::Relaxed);
-        self.health.down(MqttIngest::JOURNAL_COMPONENT, error);
+        self.journal_health.failed(error);
     }
 }
 
 #[async_trait]
 impl Intake for JournalIntake {
     fn accept_blocking(&self, message: InboundMessage<'_>) -> Result<(), Refused> {
+        let mut appended = None;
         loop {
             if !self.is_open() {
                 return Err(Refused::Closed);
             }
-            let appended = self.append(message).and_then(|sequence| self.journal.durable_blocking(sequence));
-            match appended {
+            let sequence = appended.map_or_else(|| self.append(message), Ok);
+            appended = sequence.as_ref().ok().copied();
+            match sequence.and_then(|sequence| self.synced(&message, self.journal.durable_blocking(sequence))) {
                 Ok(()) => {
                     self.succeeded();
                     return Ok(());
@@ -136,7 +160,7 @@ impl Intake for JournalIntake {
         }
         self.place.point("mqtt_ingest.before_effect").await.map_err(|_injected| Refused::Closed)?;
         let appended = match self.append(message) {
-            Ok(sequence) => self.journal.durable(sequence).await,
+            Ok(sequence) => self.synced(&message, self.journal.durable(sequence).await),
             Err(error) => Err(error),
         };
         self.place.point("mqtt_ingest.after_effect").await.map_err(|_injected| Refused::Closed)?;

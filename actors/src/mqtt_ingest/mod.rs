@@ -1,11 +1,12 @@
 //! Takes devices' messages: from MQTT into the journal, from the journal to the producer.
 //!
 //! Supervised by `stream`, one. Invariant: a message is acknowledged to its device only after it is in the journal (see [`intake`]),
-//! and leaves the journal only after the log acknowledged it. It connects under the ingest lease only; without it, it still drains
-//! its journal. Nothing is kept in memory that the journal does not hold.
+//! and leaves the journal only after the log acknowledged it. It connects only under an ingest lease that is proved (see
+//! [`Tenure`]); without it, it still drains its journal. Nothing is kept in memory that the journal does not hold.
 
 mod decode;
 mod intake;
+mod journal_health;
 #[cfg(test)]
 mod tests;
 
@@ -22,11 +23,14 @@ use tokio::sync::oneshot;
 use crate::{Health, JournalBatch, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
 use decode::Decoder;
 use intake::JournalIntake;
+use journal_health::JournalHealth;
 
 /// One try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// Why it does not connect, though it was told that the lease is ours.
+const UNPROVED: &str = "waits for the lease store to say that the ingest lease is still held";
 /// Bytes of the journal that make one batch for the producer.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// One is produced while the next is read and decoded.
@@ -47,6 +51,8 @@ pub enum MqttIngestMessage {
     Pump,
     /// All of the journal up to `through` is in the log.
     Produced { through: u64 },
+    /// Time to see whether the journal works again.
+    Commit,
     /// The producer started anew: what it had taken is lost.
     ProducerStarted,
 }
@@ -60,6 +66,7 @@ impl Message for MqttIngestMessage {
             Self::Lost { .. } => "lost",
             Self::Pump => "pump",
             Self::Produced { .. } => "produced",
+            Self::Commit => "commit",
             Self::ProducerStarted => "producer started",
         }
     }
@@ -90,6 +97,13 @@ pub struct MqttIngestState {
     connection: u64,
     /// Read from the journal and sent to the producer.
     sent: u64,
+    /// In the log, whether the journal could be told or not.
+    produced: u64,
+    /// A `Commit` is on its way.
+    committing: bool,
+    journal_health: JournalHealth,
+    /// The last read of the journal failed.
+    is_unread: bool,
     /// The next batch is the first since the beginning, or since the producer's.
     begins: bool,
     /// Last sequences of the batches that the producer has.
@@ -142,10 +156,12 @@ impl Actor for MqttIngest {
     ) -> Result<MqttIngestState, Failure> {
         context.send_after(Duration::ZERO, MqttIngestMessage::Started);
         let committed = arguments.journal.committed();
-        if arguments.journal.depth().full {
-            arguments.health.down(MqttIngest::JOURNAL_COMPONENT, "journal.bytes_max is reached");
+        let journal_health = JournalHealth::new(arguments.health.clone());
+        let is_full = arguments.journal.depth().full;
+        if is_full {
+            journal_health.full();
         } else {
-            arguments.health.up(MqttIngest::JOURNAL_COMPONENT);
+            journal_health.up();
         }
         let mut state = MqttIngestState {
             decoder: Decoder {
@@ -158,12 +174,19 @@ impl Actor for MqttIngest {
             link: Link::None,
             connection: 0,
             sent: committed,
+            produced: committed,
+            committing: false,
+            journal_health,
+            is_unread: false,
             begins: true,
             in_flight: VecDeque::new(),
             pumping: false,
             growth: None,
         };
         state.pump_soon(context, Duration::ZERO);
+        if is_full {
+            state.look_again_at_journal(context);
+        }
         Ok(state)
     }
 
@@ -186,6 +209,10 @@ impl Actor for MqttIngest {
                 state.pump(context).await;
             }
             MqttIngestMessage::Produced { through } => state.produced(through, context).await?,
+            MqttIngestMessage::Commit => {
+                state.committing = false;
+                state.commit(context);
+            }
             MqttIngestMessage::ProducerStarted => state.begin_again(context),
         }
         Ok(())
@@ -198,6 +225,9 @@ impl MqttIngestState {
             tracing::info!(epoch, "ingest lease");
             self.lease = epoch;
             self.disconnect();
+        }
+        if self.journal_health.is_down() && !matches!(self.link, Link::Up { .. }) {
+            self.look_again_at_journal(context);
         }
         if epoch.is_none() {
             return self.arguments.health.forget(MqttIngest::COMPONENT);
@@ -229,8 +259,9 @@ impl MqttIngestState {
             return;
         }
         let arguments = &self.arguments;
-        if !arguments.tenure.holds(ingest_epoch) {
+        if !arguments.tenure.proves(ingest_epoch) {
             // The session may be another's by now, who would lose it by this.
+            arguments.health.down(MqttIngest::COMPONENT, UNPROVED);
             return self.connect_after(RECONNECT_AFTER, context);
         }
         let intake = Arc::new(JournalIntake::new(
@@ -239,11 +270,13 @@ impl MqttIngestState {
             arguments.tenure.clone(),
             arguments.receive_max,
             Arc::clone(&arguments.clock),
-            arguments.health.clone(),
+            self.journal_health.clone(),
             Place::of(context),
         ));
         let connect = arguments.source.connect(Arc::clone(&intake) as _);
         match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            // Else the connection took too long to say whose session it took.
+            Ok(Ok(_)) if !intake.is_proved() => self.connect_failed(UNPROVED, &intake, context),
             Ok(Ok(link)) => {
                 arguments.health.up(MqttIngest::COMPONENT);
                 self.connection += 1;
@@ -283,10 +316,13 @@ impl MqttIngestState {
             let entries = match self.arguments.journal.read_after(self.sent, BATCH_BYTES_MAX) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    self.journal_failed(&error);
+                    self.unread(&error);
                     return self.pump_soon(context, RECONNECT_AFTER);
                 }
             };
+            if std::mem::take(&mut self.is_unread) {
+                self.commit(context);
+            }
             let Some(last) = entries.last().map(|entry| entry.sequence) else {
                 return self.pump_when_journal_grows(context);
             };
@@ -303,10 +339,25 @@ impl MqttIngestState {
         // Full: goes on when something is produced.
     }
 
-    fn journal_failed(&self, error: &JournalError) {
-        self.arguments.health.down(MqttIngest::JOURNAL_COMPONENT, error);
-        if let JournalError::Corrupt { .. } = error {
-            self.arguments.health.alarm("journal", error);
+    /// It is read again in a while, whether it grows or not.
+    fn unread(&mut self, error: &JournalError) {
+        self.is_unread = true;
+        self.journal_health.failed(error);
+        self.wait_no_more();
+    }
+
+    fn wait_no_more(&mut self) {
+        if let Some(growth) = self.growth.take() {
+            growth.abort();
+            self.pumping = false;
+        }
+    }
+
+    /// Nothing may come that would show that it works again.
+    fn look_again_at_journal(&mut self, context: &Context<MqttIngestMessage>) {
+        if !self.committing {
+            self.committing = true;
+            context.send_after(RECONNECT_AFTER, MqttIngestMessage::Commit);
         }
     }
 
@@ -325,11 +376,9 @@ impl MqttIngestState {
 
     async fn produced(&mut self, through: u64, context: &Context<MqttIngestMessage>) -> Result<(), Failure> {
         fault::point("mqtt_ingest.before_commit").await?;
-        if through > self.arguments.journal.committed()
-            && let Err(error) = self.arguments.journal.commit(through)
-        {
-            // Later batches commit for this one too.
-            self.journal_failed(&error);
+        if through > self.produced {
+            self.produced = through;
+            self.commit(context);
         }
         fault::point("mqtt_ingest.after_commit").await?;
         while self.in_flight.front().is_some_and(|last| *last <= through) {
@@ -339,15 +388,28 @@ impl MqttIngestState {
         Ok(())
     }
 
+    /// All that is in the log. While the journal takes no commit it is tried again, and what comes meanwhile is committed with it.
+    fn commit(&mut self, context: &Context<MqttIngestMessage>) {
+        if self.committing {
+            return;
+        }
+        match self.arguments.journal.commit(self.produced) {
+            Ok(()) if self.is_unread || !self.journal_health.is_down() => {}
+            Ok(()) if self.arguments.journal.depth().full => self.look_again_at_journal(context),
+            Ok(()) => self.journal_health.up(),
+            Err(error) => {
+                self.journal_health.failed(&error);
+                self.look_again_at_journal(context);
+            }
+        }
+    }
+
     fn begin_again(&mut self, context: &Context<MqttIngestMessage>) {
         self.in_flight.clear();
-        self.sent = self.arguments.journal.committed();
+        self.sent = self.produced;
         self.begins = true;
-        if let Some(growth) = self.growth.take() {
-            // It waits for more than what was sent before; what is to be sent now is there already.
-            growth.abort();
-            self.pumping = false;
-        }
+        // It waits for more than what was sent before; what is to be sent now is there already.
+        self.wait_no_more();
         self.pump_soon(context, Duration::ZERO);
     }
 }

@@ -15,16 +15,26 @@ use orinoco_ports::{
 use orinoco_supervision::fault::Place;
 use tokio::time::Instant;
 
-use super::{decode::Decoder, intake::JournalIntake};
-use crate::{Health, Tenure};
+use super::{decode::Decoder, intake::JournalIntake, journal_health::JournalHealth};
+use crate::Tenure;
 
 const EPOCH: u64 = 3;
 
-/// A journal in memory, which can be made full.
+/// A journal in memory, which can be made full, and whose next sync can be made to fail.
 #[derive(Default)]
 struct MemoryJournal {
     entries: Mutex<Vec<JournalEntry>>,
     full: AtomicBool,
+    sync_fails: AtomicBool,
+}
+
+impl MemoryJournal {
+    fn sync(&self) -> Result<(), JournalError> {
+        if !self.sync_fails.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(JournalError::Io { path: "journal".to_owned(), source: std::io::Error::other("no medium") })
+    }
 }
 
 #[async_trait]
@@ -44,11 +54,11 @@ impl Journal for MemoryJournal {
     }
 
     async fn durable(&self, _sequence: u64) -> Result<(), JournalError> {
-        Ok(())
+        self.sync()
     }
 
     fn durable_blocking(&self, _sequence: u64) -> Result<(), JournalError> {
-        Ok(())
+        self.sync()
     }
 
     fn wait_for_room_blocking(&self, _wait_max: Duration) {
@@ -88,7 +98,7 @@ fn intake(journal: &Arc<MemoryJournal>) -> JournalIntake {
 
 fn intake_under(journal: &Arc<MemoryJournal>, tenure: Tenure) -> JournalIntake {
     let journal = Arc::clone(journal) as _;
-    JournalIntake::new(journal, EPOCH, tenure, 100, Arc::new(SystemClock), Health::default(), Place::default())
+    JournalIntake::new(journal, EPOCH, tenure, 100, Arc::new(SystemClock), JournalHealth::default(), Place::default())
 }
 
 fn message(payload: &str, redelivered: bool, packet_id: u16) -> InboundMessage<'_> {
@@ -142,6 +152,46 @@ async fn a_full_journal_refuses_at_once_where_the_adapter_can_not_block() {
     let intake = intake(&journal);
     assert_eq!(intake.accept(message("1", false, 1)).await, Err(Refused::Full));
     assert_eq!(payloads(&journal), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_synced_is_offered_again_and_not_appended_again() {
+    let journal = Arc::new(MemoryJournal::default());
+    let intake = intake(&journal);
+    journal.sync_fails.store(true, Ordering::SeqCst);
+    assert_eq!(intake.accept(message("1", false, 1)).await, Err(Refused::Full));
+    intake.accept(message("1", false, 1)).await.unwrap();
+    journal.sync_fails.store(true, Ordering::SeqCst);
+    intake.accept_blocking(message("2", false, 2)).unwrap();
+    journal.sync_fails.store(true, Ordering::SeqCst);
+    intake.accept_blocking(InboundMessage { packet_id: None, ..message("3", false, 0) }).unwrap();
+    assert_eq!(payloads(&journal), ["1", "2", "3"]);
+    // All of it is safe: equal bytes under the same identifier are a new message again.
+    intake.accept(message("2", false, 2)).await.unwrap();
+    assert_eq!(payloads(&journal), ["1", "2", "3", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connected_without_proof_of_the_lease_accepts_nothing_before_there_is_one() {
+    let time_to_live = Duration::from_secs(3);
+    let (journal, tenure) = (Arc::new(MemoryJournal::default()), Tenure::new(time_to_live));
+    let outage = async || {
+        for _ in 0..4 {
+            tokio::time::advance(time_to_live / 2).await;
+            tenure.at_work();
+        }
+    };
+    tenure.answered(Some(EPOCH), Instant::now());
+    outage().await;
+    let intake = intake_under(&journal, tenure.clone());
+    assert_eq!(intake.accept(message("1", true, 1)).await, Err(Refused::Closed));
+    assert_eq!(intake.accept_blocking(message("1", true, 1)), Err(Refused::Closed));
+    tenure.answered(Some(EPOCH), Instant::now());
+    intake.accept(message("1", true, 1)).await.unwrap();
+    // Nobody had the session before it was taken under this lease: an outage of the lease store is no matter any more.
+    outage().await;
+    intake.accept(message("2", false, 2)).await.unwrap();
+    assert_eq!(payloads(&journal), ["1", "2"]);
 }
 
 #[tokio::test(start_paused = true)]

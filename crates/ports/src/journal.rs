@@ -58,7 +58,8 @@ pub trait Journal: Send + Sync + 'static {
     /// wait) in `power`.
     ///
     /// # Errors
-    /// [`JournalError::Io`]: it may not be on disk and must not be acknowledged.
+    /// [`JournalError::Io`]: it may not be on disk and must not be acknowledged. The record stays where it is, so who tries again must
+    /// not append it again.
     async fn durable(&self, sequence: u64) -> Result<(), JournalError>;
 
     /// `durable` for a thread that may block.
