@@ -9,7 +9,8 @@ use orinoco_ports::StoreError;
 use crate::{
     seed,
     sockets::MemorySocket,
-    world::{PARTITIONS, World, publish},
+    stream::PARTITIONS,
+    world::{World, publish},
 };
 
 const DEVICES: [&str; 5] = ["a", "b", "c", "d", "e"];

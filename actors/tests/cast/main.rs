@@ -7,4 +7,5 @@ mod kills;
 mod login;
 mod seed;
 mod sockets;
+mod stream;
 mod world;

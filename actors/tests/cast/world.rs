@@ -3,18 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::{
-    Audience, Close, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaProducer,
-    KafkaProducerArguments, LeaseKeeper, LeaseKeeperArguments, MqttIngest, MqttIngestArguments, RedisWriter,
-    RedisWriterArguments, Resume, StreamHub, StreamHubArguments, StreamHubMessage, Tenure, View, WsLimits, WsSession,
+    Close, Health, KafkaProducer, LeaseKeeper, MqttIngest, Resume, StreamHubMessage, View, WsLimits, WsSession,
     WsSessionArguments,
 };
-use orinoco_domain::{
-    DeviceId, TopicFilters,
-    pairing::{Pairing, PairingRule},
-    partition_of,
-};
+use orinoco_domain::{DeviceId, pairing::Pairing, partition_of};
 use orinoco_ports::{
-    Clock, CoordinateStore, Journal, MqttSource, RecordLog,
+    Clock, CoordinateStore, Journal, RecordLog,
     conformance::{
         journal::{JournalFactory, memory::MemoryJournals},
         leases::{LeasesFactory, memory::MemoryLeases},
@@ -26,10 +20,11 @@ use orinoco_ports::{
 use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
 use tokio::sync::oneshot;
 
-use crate::{distant::Distant, sockets::MemorySocket};
-
-/// That of the model of the log.
-pub(crate) const PARTITIONS: u32 = 2;
+use crate::{
+    distant::Distant,
+    sockets::MemorySocket,
+    stream::{PARTITIONS, Stream},
+};
 
 const PLAN: &str = r#"
 schema = 1
@@ -102,11 +97,19 @@ impl World {
         }
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
         let mut catalog = Catalog::new();
-        catalog.instances("per_partition", PARTITIONS);
         let hubs = catalog.group("StreamHub");
         let pool = catalog.pool("WsSession", || WsSession);
-        let cast = Cast { store: &store, log: &log, journal: &journal, clock: &clock, health: &health };
-        cast.enter(&mut catalog, &gate, pairing).await;
+        let stream = Stream {
+            leases: Arc::new(Distant::new(MemoryLeases::default().open("owner").await)),
+            store: Arc::clone(&store),
+            log: Arc::clone(&log),
+            source: Arc::new(Distant::new(gate.source().await)),
+            journal: Arc::clone(&journal),
+            clock,
+            health: health.clone(),
+            pairing,
+        };
+        stream.enter(&mut catalog);
         let tree = Tree::start(Plan::parse(PLAN, "plan").unwrap(), catalog).await.unwrap();
         Self { tree, store, log, journal, health, gate, pool, hubs, next_session: 1.into() }
     }
@@ -137,112 +140,6 @@ impl World {
         let arguments = std::sync::Mutex::new(Some(arguments));
         self.pool.start_child(session, move || arguments.lock().unwrap().take().unwrap()).await.unwrap();
         Client { socket, done: ended }
-    }
-}
-
-/// What all actors are given.
-struct Cast<'a> {
-    store: &'a Arc<dyn CoordinateStore>,
-    log: &'a Arc<dyn RecordLog>,
-    journal: &'a Arc<dyn Journal>,
-    clock: &'a Arc<dyn Clock>,
-    health: &'a Health,
-}
-
-impl Cast<'_> {
-    async fn enter(&self, catalog: &mut Catalog, gate: &MemoryGate, pairing: Pairing) {
-        let (health, clock) = (self.health.clone(), Arc::clone(self.clock));
-        let census = DeviceCensus::new(10_000);
-        let writers = catalog.group("RedisWriter");
-        let consumers = catalog.group("KafkaConsumer");
-        let producer = catalog.group("KafkaProducer");
-        let ingest = catalog.group("MqttIngest");
-        let keepers = catalog.group("LeaseKeeper");
-        let leases = Arc::new(Distant::new(MemoryLeases::default().open("owner").await));
-        let tenure = Tenure::new(Duration::from_secs(3));
-        let arguments = (consumers.clone(), ingest.clone(), tenure.clone(), health.clone());
-        catalog.actor(
-            "LeaseKeeper",
-            || LeaseKeeper,
-            move |_| {
-                let (consumers, ingest, tenure, health) = arguments.clone();
-                let leases = Arc::clone(&leases) as _;
-                LeaseKeeperArguments { leases, partitions: PARTITIONS, tenure, consumers, ingest, health }
-            },
-        );
-        let audiences: Vec<Arc<Audience>> = (0..PARTITIONS).map(|_| Arc::default()).collect();
-        let arguments = (Arc::clone(self.store), health.clone());
-        catalog.actor(
-            "StreamHub",
-            || StreamHub,
-            move |partition| {
-                let (store, health) = arguments.clone();
-                StreamHubArguments { store, audience: Arc::clone(&audiences[partition as usize]), health }
-            },
-        );
-        let rule = PairingRule { pairing, grace_ms: 200, pending_max: 64 };
-        let arguments = (Arc::clone(self.store), census.clone(), clock.clone(), health.clone(), consumers);
-        catalog.actor(
-            "RedisWriter",
-            || RedisWriter,
-            move |_| {
-                let (store, census, clock, health, consumers) = arguments.clone();
-                RedisWriterArguments { store, rule, history_max: 10_000, census, clock, health, consumers }
-            },
-        );
-        let arguments =
-            (Arc::clone(self.log), writers, producer.clone(), keepers.clone(), census, clock.clone(), health.clone());
-        catalog.actor(
-            "KafkaConsumer",
-            || KafkaConsumer,
-            move |_| {
-                let (log, writers, producer, leases, census, clock, health) = arguments.clone();
-                let (partitions, on_data_loss) = (PARTITIONS, Default::default());
-                KafkaConsumerArguments {
-                    log,
-                    writers,
-                    producer,
-                    leases,
-                    partitions,
-                    on_data_loss,
-                    census,
-                    clock,
-                    health,
-                }
-            },
-        );
-        let arguments = (Arc::clone(self.log), ingest, clock.clone(), health.clone());
-        catalog.actor(
-            "KafkaProducer",
-            || KafkaProducer,
-            move |_| {
-                let (log, ingest, clock, health) = arguments.clone();
-                KafkaProducerArguments { log, ingest, partitions: PARTITIONS, clock, health }
-            },
-        );
-        let source: Arc<dyn MqttSource> = Arc::new(Distant::new(gate.source().await));
-        let arguments = (source, Arc::clone(self.journal), producer, keepers, tenure, clock, health);
-        catalog.actor(
-            "MqttIngest",
-            || MqttIngest,
-            move |_| {
-                let (source, journal, producer, leases, tenure, clock, health) = arguments.clone();
-                let filters = TopicFilters::default();
-                let (partitions, receive_max) = (PARTITIONS, 100);
-                MqttIngestArguments {
-                    source,
-                    journal,
-                    filters,
-                    partitions,
-                    receive_max,
-                    producer,
-                    leases,
-                    tenure,
-                    clock,
-                    health,
-                }
-            },
-        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     ops::Range,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering},
     },
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Sums {
     pub(crate) seeds: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) events: AtomicU64,
+    /// Of one run, at most.
+    pub(crate) left_bytes_max: AtomicIsize,
 }
 
 /// Runs seeds until so many have failed; the failures in the order of their seeds.
@@ -46,6 +48,7 @@ pub(crate) fn search(seeds: Range<u64>, mutation: Option<Mutation>, failures_max
             sums.seeds.fetch_add(1, Ordering::Relaxed);
             sums.faults.fetch_add(outcome.injected.into(), Ordering::Relaxed);
             sums.events.fetch_add(outcome.events, Ordering::Relaxed);
+            sums.left_bytes_max.fetch_max(outcome.left_bytes, Ordering::Relaxed);
             if !outcome.violations.is_empty() {
                 let mut failures = failures.lock().unwrap();
                 println!("seed {seed} violates {:?}", outcome.violations[0]);

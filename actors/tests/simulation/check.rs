@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use orinoco_actors::ComponentState;
 use orinoco_domain::{Axis, CoordinateData, DeviceId, Position, partition_of};
 use orinoco_ports::RecordLog;
 use orinoco_supervision::{NodeSnapshot, Status};
 use orinoco_testkit::simulation::Trace;
 use tokio::time::sleep;
 
-use crate::{services::PARTITIONS, world::World};
+use crate::{stream::PARTITIONS, world::World};
 
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A handler that hangs is ended: supervision.toml's `handler_max`, two looks of the watchdog, and the kill.
 const HANDLER_MS_MAX: u64 = 15_000 + 2_000;
 /// What was let go ends within this time.
@@ -25,13 +26,19 @@ pub(crate) fn position(world: &World, partition: u32) -> Position {
 pub(crate) async fn look_on(world: Arc<World>) {
     loop {
         sleep(LOOK_EVERY).await;
-        for daemon in world.daemons() {
-            look_at(&daemon.tree.inspect().root, &world.services.trace);
-        }
+        look(&world);
     }
 }
 
-fn look_at(node: &NodeSnapshot, trace: &Trace) {
+/// At all trees as they stand.
+pub(crate) fn look(world: &World) {
+    for daemon in world.daemons() {
+        look_at(&daemon.tree.inspect().root, world);
+    }
+}
+
+fn look_at(node: &NodeSnapshot, world: &World) {
+    let trace = &world.services.trace;
     if let Some(mailbox) = &node.mailbox {
         if mailbox.depth > mailbox.capacity {
             let what = format!("{}: {} of {}", node.path, mailbox.depth, mailbox.capacity);
@@ -42,17 +49,12 @@ fn look_at(node: &NodeSnapshot, trace: &Trace) {
             trace.violated("every call ends by its deadline", what);
         }
     }
-    // As in supervision.toml: the root's, and that of `stream` and `login`; pools bear 1,000.
-    let intensity_max = match node.path.matches('/').count() {
-        0 => 5,
-        _ if node.path.ends_with("/stream") || node.path.ends_with("/login") => 30,
-        _ => 1_000,
-    };
-    if node.restarts_in_period > intensity_max {
+    let intensity = world.restarts.intensity(&node.path);
+    if intensity.is_some_and(|intensity| node.restarts_in_period > intensity as usize) {
         let what = format!("{}: {} restarts", node.path, node.restarts_in_period);
         trace.violated("restarts within intensity or escalation", what);
     }
-    node.children.iter().for_each(|child| look_at(child, trace));
+    node.children.iter().for_each(|child| look_at(child, world));
 }
 
 /// What some client has not seen yet.
@@ -229,6 +231,11 @@ pub(crate) fn unwhole(world: &World) -> Option<(&'static str, String)> {
             let root = &snapshot.root.path;
             let what = format!("{root}: {} actors, {listed} in the file, {pooled} in pools", snapshot.actors);
             return Some(("no orphans", what));
+        }
+        let components = daemon.health.components();
+        if let Some(down) = components.iter().find(|component| component.state != ComponentState::Up) {
+            let what = format!("{}: {} is {:?}", snapshot.root.path, down.name, down.state);
+            return Some(("every part comes back by itself", what));
         }
         sessions += daemon.sessions.live();
     }

@@ -8,7 +8,10 @@ use std::{
 use orinoco_supervision::fault::{Fault, Reached};
 use orinoco_testkit::simulation::{Backend, Link, Mode, Plan, What, When};
 
-use crate::{keeper::Order, world::World};
+use crate::{check, keeper::Order, world::World};
+
+/// Mailboxes are looked at before every such message.
+const LOOK_EVERY: u32 = 16;
 
 pub(crate) struct Injector {
     plan: Arc<Plan>,
@@ -22,12 +25,14 @@ struct State {
     /// No faults any more.
     is_over: bool,
     injected: u32,
+    /// Messages that actors got.
+    handled: u32,
 }
 
 impl Injector {
     pub(crate) fn new(plan: &Arc<Plan>) -> Self {
         let random = fastrand::Rng::with_seed(plan.schedule.seed);
-        let state = State { hits: vec![0; plan.faults.len()], random, is_over: false, injected: 0 };
+        let state = State { hits: vec![0; plan.faults.len()], random, is_over: false, injected: 0, handled: 0 };
         Self { plan: Arc::clone(plan), state: Mutex::new(state) }
     }
 
@@ -42,6 +47,12 @@ impl Injector {
 
     /// What happens at a point.
     pub(crate) fn decide(&self, reached: Reached<'_>, world: &World) -> Fault {
+        match reached.point {
+            "supervisor.backoff" => world.restarts.waits(reached.path, &world.services.trace),
+            // An actor holds nothing there that looking would wait for.
+            "actor.handle" if self.is_time_to_look() => check::look(world),
+            _ => {}
+        }
         let due = self.due(reached);
         let mut here = None;
         for what in due {
@@ -56,6 +67,12 @@ impl Injector {
             }
         }
         here.unwrap_or_else(|| self.turns())
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.handled = state.handled.wrapping_add(1);
+        state.handled.is_multiple_of(LOOK_EVERY)
     }
 
     fn due(&self, reached: Reached<'_>) -> Vec<What> {
@@ -144,6 +161,7 @@ fn act(world: &World, number: usize, what: &What) {
         What::Cut { backend, ms } => with(*backend, &|link| link.cut(time(*ms))),
         What::Stall { backend, ms } => with(*backend, &|link| link.stall(time(*ms))),
         What::LoseAnswers { backend, ms } => with(*backend, &|link| link.lose_answers(time(*ms))),
+        What::Disk { trouble, ms } => world.disks[number].trouble(*trouble, time(*ms)),
         What::Freeze { ms } => {
             for backend in Backend::ALL {
                 with(backend, &|link| link.stall(time(*ms)));

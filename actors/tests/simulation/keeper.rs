@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_ports::conformance::journal::{JournalFactory, memory::MemoryJournals};
 use orinoco_supervision::Exit;
+use orinoco_testkit::simulation::JournalOnDisk;
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{daemon::Daemon, world::World};
@@ -27,7 +28,9 @@ pub(crate) async fn keep(world: Arc<World>, number: usize, mut orders: mpsc::Rec
     let journals = &world.journals[number];
     let trace = world.services.trace.clone();
     for run in 0.. {
+        world.restarts.began(&format!("d{number}"));
         let journal = journals.open(JOURNAL_BYTES_MAX).await;
+        let journal = Arc::new(JournalOnDisk::new(journal, &world.disks[number]));
         let down = match Daemon::start(&world.services, &world.plan, journal, number, run).await {
             Ok(daemon) => {
                 trace.add(format_args!("d{number}: up, run {run}"));

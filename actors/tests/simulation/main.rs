@@ -11,11 +11,15 @@ mod entropy;
 mod injector;
 mod keeper;
 mod logins;
+mod memory;
+mod restarts;
 mod services;
 #[expect(dead_code, reason = "shared with the tests of the cast")]
 #[path = "../cast/sockets.rs"]
 mod sockets;
 mod strategy;
+#[path = "../cast/stream.rs"]
+mod stream;
 mod tests;
 mod watchers;
 mod workload;

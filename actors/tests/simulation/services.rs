@@ -12,8 +12,6 @@ use orinoco_ports::{
 };
 use orinoco_testkit::simulation::{LoginServer, MutatedStore, Plan, SimulatedBroker, Trace, WatchedLog, WatchedStore};
 
-/// That of the model of the log.
-pub(crate) const PARTITIONS: u32 = 2;
 /// 2026-01-02T03:04:05.678Z.
 pub(crate) const BEGIN_MS: i64 = 1_767_323_045_678;
 

@@ -1,6 +1,8 @@
 //! From a seed to a plan, and from a plan that fails to a smaller one: proptest's strategies, each part with a seed of its own.
 
-use orinoco_testkit::simulation::{Backend, Mode, Mutation, Plan, PlannedFault, Schedule, What, When, Workload};
+use orinoco_testkit::simulation::{
+    Backend, DiskTrouble, Mode, Mutation, Plan, PlannedFault, Schedule, What, When, Workload,
+};
 use proptest::{
     prelude::*,
     sample::select,
@@ -162,28 +164,64 @@ fn fault() -> impl Strategy<Value = PlannedFault> {
     (daemon, prop_oneof![1 => at, 2 => hit]).prop_map(|(daemon, (when, what))| PlannedFault { daemon, when, what })
 }
 
+/// Where the journal is written, read and told what it may forget.
+const POINTS_OF_JOURNAL: &[(&str, &str)] = &[
+    ("mqtt_ingest.before_effect", ""),
+    ("mqtt_ingest.after_effect", ""),
+    ("mqtt_ingest.before_commit", ""),
+    ("mqtt_ingest.after_commit", ""),
+    ("kafka_producer.after_effect", ""),
+    ("actor.handle", "ingest"),
+    ("actor.pre_start", "ingest"),
+];
+
+fn disk_fault() -> impl Strategy<Value = PlannedFault> {
+    let at = (0..FAULTS_WITHIN_MS).prop_map(|ms| When::At { ms });
+    let hit = (select(POINTS_OF_JOURNAL), 0..=20_u16).prop_map(|((point, by), nth)| When::Hit {
+        point: point.to_owned(),
+        by: by.to_owned(),
+        nth,
+    });
+    let when = prop_oneof![1 => at, 2 => hit];
+    (0..3_u8, when, select(&DiskTrouble::ALL[..]), 1..=4_000_u32).prop_map(|(daemon, when, trouble, ms)| PlannedFault {
+        daemon,
+        when,
+        what: What::Disk { trouble, ms },
+    })
+}
+
+/// Every other plan has none.
+fn disk_faults() -> impl Strategy<Value = Vec<PlannedFault>> {
+    prop_oneof![Just(Vec::new()), prop::collection::vec(disk_fault(), 1..=3)]
+}
+
 fn faults() -> impl Strategy<Value = Vec<PlannedFault>> {
     prop::collection::vec(fault(), 0..=10)
 }
 
+/// Faults, those of disks, what is asked for, who runs first.
+type Parts = (Vec<PlannedFault>, Vec<PlannedFault>, Workload, Schedule);
+
 /// A plan that can be made smaller.
 pub(crate) struct PlanTree {
     /// The first part is made smaller first.
-    parts: Box<dyn ValueTree<Value = (Vec<PlannedFault>, Workload, Schedule)>>,
+    parts: Box<dyn ValueTree<Value = Parts>>,
     mutation: Option<Mutation>,
 }
 
 impl PlanTree {
-    /// A seed is split into three: what is asked for, who runs first, what fails.
+    /// A seed is split: what is asked for, who runs first, what fails, and what of that are disks.
     pub(crate) fn of(seed: u64, mutation: Option<Mutation>) -> Self {
         let workload = workload().new_tree(&mut runner(seed, 1)).unwrap();
         let schedule = schedule().new_tree(&mut runner(seed, 2)).unwrap();
         let faults = faults().new_tree(&mut runner(seed, 3)).unwrap();
-        Self { parts: Box::new(TupleValueTree::new((faults, workload, schedule))), mutation }
+        let disks = disk_faults().new_tree(&mut runner(seed, 4)).unwrap();
+        Self { parts: Box::new(TupleValueTree::new((faults, disks, workload, schedule))), mutation }
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let (faults, workload, schedule) = self.parts.current();
+        let (mut faults, disks, workload, schedule) = self.parts.current();
+        faults.extend(disks);
         Plan { workload, schedule, faults, mutation: self.mutation }
     }
 

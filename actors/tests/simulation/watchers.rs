@@ -15,7 +15,7 @@ use orinoco_ports::ClientSocket;
 use orinoco_testkit::simulation::Trace;
 use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 
-use crate::{daemon::Daemon, services::PARTITIONS, sockets::texts, world::World};
+use crate::{daemon::Daemon, sockets::texts, stream::PARTITIONS, world::World};
 
 const LIMITS: WsLimits = WsLimits { queue_bytes_max: 1 << 20, stall_max: Duration::from_secs(10) };
 

@@ -6,10 +6,7 @@ use orinoco_domain::{Axis, RawRecord, partition_of};
 use orinoco_ports::RecordLog;
 use tokio::time::sleep;
 
-use crate::{
-    services::{BEGIN_MS, PARTITIONS},
-    world::World,
-};
+use crate::{services::BEGIN_MS, stream::PARTITIONS, world::World};
 
 /// What was asked for: what must come out.
 #[derive(Default)]

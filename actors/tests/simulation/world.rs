@@ -13,7 +13,7 @@ use orinoco_ports::{
     conformance::journal::{JournalFactory, memory::MemoryJournals},
 };
 use orinoco_supervision::fault;
-use orinoco_testkit::simulation::{Plan, Trace, Violation};
+use orinoco_testkit::simulation::{Disk, Plan, Trace, Violation};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     daemon::Daemon,
     injector::Injector,
     keeper::{self, Order},
-    logins,
-    services::{PARTITIONS, Services},
+    logins, memory,
+    restarts::Restarts,
+    services::Services,
+    stream::PARTITIONS,
     watchers::{self, Watcher},
     workload::{self, Published},
 };
@@ -31,6 +33,8 @@ use crate::{
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 const ORDERS_MAX: usize = 64;
 const STACK_BYTES: usize = 16 << 20;
+/// What libraries keep for a thread. An actor takes more.
+const LEFT_BYTES_MAX: isize = 64 << 10;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) hash: u64,
     pub(crate) events: u64,
     pub(crate) injected: u32,
+    /// Memory that nobody gave back.
+    pub(crate) left_bytes: isize,
     pub(crate) violations: Vec<Violation>,
     pub(crate) lines: Vec<String>,
 }
@@ -46,7 +52,9 @@ pub(crate) struct World {
     pub(crate) plan: Arc<Plan>,
     pub(crate) services: Services,
     pub(crate) journals: Vec<MemoryJournals>,
+    pub(crate) disks: Vec<Arc<Disk>>,
     pub(crate) injector: Injector,
+    pub(crate) restarts: Restarts,
     pub(crate) published: Mutex<Published>,
     pub(crate) watchers: Mutex<Vec<Arc<Watcher>>>,
     daemons: Vec<Mutex<Option<Arc<Daemon>>>>,
@@ -56,17 +64,37 @@ pub(crate) struct World {
 
 /// Runs a plan from begin to end, on a thread of its own.
 pub(crate) fn run(plan: &Plan) -> Outcome {
-    let plan = plan.clone();
-    let run = move || {
-        fastrand::seed(plan.workload.seed);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            // From here on all times are whole milliseconds of the runtime's clock.
-            sleep(Duration::from_millis(1)).await;
-            simulate(plan).await
-        })
+    let run = || {
+        let mut outcome = run_here(plan);
+        outcome.left_bytes = memory::live_bytes() - bytes_of(&outcome);
+        if outcome.left_bytes > LEFT_BYTES_MAX {
+            let what = format!("{} bytes are left", outcome.left_bytes);
+            outcome.violations.push(Violation { invariant: "memory returns to the baseline", what });
+        }
+        outcome
     };
-    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).unwrap().join().unwrap()
+    std::thread::scope(|scope| {
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run).unwrap().join().unwrap()
+    })
+}
+
+/// Of what it holds.
+fn bytes_of(outcome: &Outcome) -> isize {
+    let before = memory::live_bytes();
+    let same = outcome.clone();
+    let bytes = memory::live_bytes() - before;
+    drop(same);
+    bytes
+}
+
+fn run_here(plan: &Plan) -> Outcome {
+    fastrand::seed(plan.workload.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        // From here on all times are whole milliseconds of the runtime's clock.
+        sleep(Duration::from_millis(1)).await;
+        simulate(plan.clone()).await
+    })
 }
 
 async fn simulate(plan: Plan) -> Outcome {
@@ -77,7 +105,9 @@ async fn simulate(plan: Plan) -> Outcome {
     let world = Arc::new(World {
         services: Services::new(&plan, &trace).await,
         journals: keeper::journals(daemons),
+        disks: (0..daemons).map(|_| Arc::default()).collect(),
         injector: Injector::new(&plan),
+        restarts: Restarts::new(daemons),
         published: Mutex::default(),
         watchers: Mutex::default(),
         daemons: (0..daemons).map(|_| Mutex::default()).collect(),
@@ -113,7 +143,7 @@ async fn simulate(plan: Plan) -> Outcome {
     let injected = world.injector.injected();
     drop(hook);
     let (hash, events, violations) = (trace.hash(), trace.events(), trace.violations());
-    Outcome { hash, events, injected, violations, lines: trace.lines() }
+    Outcome { hash, events, injected, left_bytes: 0, violations, lines: trace.lines() }
 }
 
 impl World {
@@ -157,6 +187,7 @@ impl World {
         for daemon in self.daemons() {
             daemon.links.values().for_each(|link| link.heal());
         }
+        self.disks.iter().for_each(|disk| disk.heal());
     }
 
     /// Waits until all that was accepted has its effects and was seen.

@@ -3,11 +3,13 @@
 //! ```text
 //! Plan (workload, schedule, faults) --> the simulation --> Trace (hash, last lines, violations)
 //! actor --> Remote (Link: latency, cut, stalled, answers lost) --> Watched --> Mutated --> model
+//! ingest --> Watched --> JournalOnDisk (Disk: full, broken, unsynced, slow) --> model
 //! ```
 //!
 //! Invariant: everything random here comes from a plan's seeds, and nothing waits for real time: one plan, one trace.
 
 mod broker;
+mod disk;
 mod link;
 mod logins;
 mod mutated;
@@ -18,10 +20,11 @@ mod trace;
 mod watched;
 
 pub use broker::SimulatedBroker;
+pub use disk::{Disk, JournalOnDisk};
 pub use link::Link;
 pub use logins::LoginServer;
 pub use mutated::{MutatedSource, MutatedStore};
-pub use plan::{Backend, Mode, Mutation, Plan, PlannedFault, Schedule, What, When, Workload};
+pub use plan::{Backend, DiskTrouble, Mode, Mutation, Plan, PlannedFault, Schedule, What, When, Workload};
 pub use remote::Remote;
 pub use trace::{Trace, Violation};
 pub use watched::{WatchedJournal, WatchedLog, WatchedStore};

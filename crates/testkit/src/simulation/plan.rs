@@ -89,6 +89,8 @@ pub enum What {
     LoseAnswers { backend: Backend, ms: u32 },
     /// As with SIGSTOP and SIGCONT: nothing of the daemon reaches any backend meanwhile, and goes on where it stood.
     Freeze { ms: u32 },
+    /// The disk of the daemon's journal.
+    Disk { trouble: DiskTrouble, ms: u32 },
 }
 
 /// What happens to an actor at a point.
@@ -107,6 +109,24 @@ pub enum Mode {
     },
     /// Only at `actor.reply`.
     DropReply,
+}
+
+/// What is wrong with the disk below a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskTrouble {
+    /// Nothing can be appended.
+    Full,
+    /// Nothing can be done.
+    Broken,
+    /// What is appended stays, and can't be made safe against a power cut.
+    Unsynced,
+    /// That takes its time.
+    Slow,
+}
+
+impl DiskTrouble {
+    pub const ALL: [Self; 4] = [Self::Full, Self::Broken, Self::Unsynced, Self::Slow];
 }
 
 /// A daemon's way to one backend.
