@@ -33,8 +33,8 @@ use crate::{
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 const ORDERS_MAX: usize = 64;
 const STACK_BYTES: usize = 16 << 20;
-/// What libraries keep for a thread. An actor takes more.
-const LEFT_BYTES_MAX: isize = 64 << 10;
+/// Once a process 4 KiB are left to a library. An actor takes more than the rest.
+const LEFT_BYTES_MAX: isize = 8 << 10;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
