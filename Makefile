@@ -1,6 +1,6 @@
 # Each target installs what it lacks (scripts/install) on a fresh Debian.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults simulate console lint fmt advisories stack-up stack-down stack-clean bench
+.PHONY: help run test faults simulate console pictures lint fmt advisories stack-up stack-down stack-clean bench
 
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -28,6 +28,11 @@ faults: ## The tests of faults in full, on a release build: 100 kills of each ty
 console: ## Builds the web console into web/dist, for cargo to find; `run` and `test` do so by themselves
 	@scripts/install build
 	@scripts/console
+
+pictures: ## Takes the pictures of docs/pictures anew, in Chromium
+	@scripts/install build test
+	@scripts/console
+	@scripts/pictures
 
 simulate: ## Whole daemons on models of their backends, by seeds: SEEDS=2000 of them from FIRST=0 on, or SEED=7 alone with its trace
 	@scripts/install build

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod dead_letters;
 pub mod http;
 pub mod meters;
 pub mod telemetry;

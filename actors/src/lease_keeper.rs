@@ -46,6 +46,10 @@ impl Message for LeaseKeeperMessage {
 pub struct LeaseKeeperArguments {
     pub leases: Arc<dyn Leases>,
     pub partitions: u32,
+    /// Whether this daemon ingests when it is its turn; else it leaves that lease to others for good.
+    pub takes_ingest: bool,
+    /// Whether it takes its share of the partitions; else it takes no part in sharing them.
+    pub takes_partitions: bool,
     /// Told of the ingest's lease. Leases live as long as it says, and are renewed at a third of that.
     pub tenure: Tenure,
     pub consumers: Group<KafkaConsumerMessage>,
@@ -138,18 +142,24 @@ impl LeaseKeeperState {
 
     /// Renews what is held, gives back what was announced at the last renewal, and takes what is free up to the fair share.
     async fn hold(&mut self) -> Result<(), LeaseError> {
-        let LeaseKeeperArguments { leases, partitions, tenure, .. } = &self.arguments;
+        let LeaseKeeperArguments { leases, partitions, takes_ingest, takes_partitions, tenure, .. } = &self.arguments;
         let (asked, time_to_live) = (Instant::now(), tenure.time_to_live());
         if !self.leaving.is_empty() {
             leases.release(&self.leaving).await?;
             self.held.iter_mut().for_each(|held| held.retain(|name, _| !self.leaving.contains(name)));
             self.leaving.clear();
         }
-        let Sharing { owners, rank } = leases.take_part(time_to_live).await?;
-        let share = fair_share(*partitions, owners, rank) as usize;
+        let (wanted, share) = if *takes_partitions {
+            let Sharing { owners, rank } = leases.take_part(time_to_live).await?;
+            (self.partition_leases.as_slice(), fair_share(*partitions, owners, rank) as usize)
+        } else {
+            (&[][..], 0)
+        };
         let of_partitions = |held: &BTreeMap<String, u64>| held.keys().filter(|name| *name != INGEST_LEASE).count();
-        leases.hold(&[INGEST_LEASE.to_owned()], 1, time_to_live).await?;
-        let held = leases.hold(&self.partition_leases, share as u32, time_to_live).await?;
+        if *takes_ingest {
+            leases.hold(&[INGEST_LEASE.to_owned()], 1, time_to_live).await?;
+        }
+        let held = leases.hold(wanted, share as u32, time_to_live).await?;
         let held: BTreeMap<_, _> = held.into_iter().map(|lease| (lease.name, lease.epoch)).collect();
         tenure.answered(held.get(INGEST_LEASE).copied(), asked);
         let excess = of_partitions(&held).saturating_sub(share);

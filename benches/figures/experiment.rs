@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{backlog, challenges, fan_out, figure::Figure, idle, latency, start};
+use super::{backlog, challenges, fan_out, figure::Figure, idle, latency, start, tree};
 
 /// For one experiment; all together take some ten minutes on two cores.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(900);
@@ -19,7 +19,7 @@ pub(crate) struct Experiment {
     pub(crate) run: fn(usize) -> LocalBoxFuture<'static, anyhow::Result<Vec<Figure>>>,
 }
 
-pub(crate) const EXPERIMENTS: [Experiment; 6] = [
+pub(crate) const EXPERIMENTS: [Experiment; 7] = [
     Experiment {
         name: "start",
         title: "start to ready, and an idle daemon",
@@ -49,6 +49,12 @@ pub(crate) const EXPERIMENTS: [Experiment; 6] = [
         title: "100,000 live QR challenges",
         about: challenges::ABOUT,
         run: |rounds| Box::pin(challenges::run(rounds)),
+    },
+    Experiment {
+        name: "tree",
+        title: "looking at 20,000 actors",
+        about: tree::ABOUT,
+        run: |rounds| Box::pin(tree::run(rounds)),
     },
     Experiment {
         name: "backlog",

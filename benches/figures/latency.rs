@@ -43,10 +43,10 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
         let world = World::new(mode).await?;
         let daemon = world.spawn_ready(&[]).await?;
         let mut sender = Sender::new(Device::connect(&world.broker_address(&daemon)).await?, rounds);
-        sender.send(2 * DEVICES).await?;
-        wait_for_counter(&daemon, "orinoco_frames_total", DEVICES).await?;
-        let mut receiver = Receiver::open(daemon.ws_address(), Arc::clone(&sender.sent)).await?;
-        receiver.take(DEVICES).await?;
+        let devices = sender.begin().await?;
+        wait_for_counter(&daemon, "orinoco_frames_total", devices).await?;
+        let mut receiver = Receiver::open(daemon.ws_address(), sender.times()).await?;
+        receiver.take(devices).await?;
         pass(&mut sender, &mut receiver, WARM_UP_S).await?;
         for _ in 0..rounds {
             let stretch = Stretch::begin(&world, &daemon)?;
@@ -64,30 +64,40 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Sends for so long and receives all of it; the waits in milliseconds.
-async fn pass(sender: &mut Sender, receiver: &mut Receiver, seconds: usize) -> anyhow::Result<Vec<f64>> {
+pub(crate) async fn pass(sender: &mut Sender, receiver: &mut Receiver, seconds: usize) -> anyhow::Result<Vec<f64>> {
     let messages = MESSAGES_PER_SECOND * seconds;
     let (sent, received) = tokio::join!(sender.send(messages), receiver.take(messages));
     sent?;
     received
 }
 
-struct Sender {
+pub(crate) struct Sender {
     device: Device,
     next: usize,
     sent: Arc<Sent>,
 }
 
 /// When each message was sent, nanoseconds after the beginning; 0: not yet.
-struct Sent {
+pub(crate) struct Sent {
     begun: Instant,
     at_ns: Vec<AtomicU64>,
 }
 
 impl Sender {
-    fn new(device: Device, rounds: usize) -> Self {
+    pub(crate) fn new(device: Device, rounds: usize) -> Self {
         let messages = 2 * DEVICES + MESSAGES_PER_SECOND * (WARM_UP_S + ROUND_S * rounds);
         let at_ns = (0..messages).map(|_| AtomicU64::new(0)).collect();
         Self { device, next: 0, sent: Arc::new(Sent { begun: Instant::now(), at_ns }) }
+    }
+
+    /// Both axes of each device; of how many there are.
+    pub(crate) async fn begin(&mut self) -> anyhow::Result<usize> {
+        self.send(2 * DEVICES).await?;
+        Ok(DEVICES)
+    }
+
+    pub(crate) fn times(&self) -> Arc<Sent> {
+        Arc::clone(&self.sent)
     }
 
     /// Sends the next messages at the steady rate.
@@ -112,7 +122,7 @@ impl Sent {
     }
 }
 
-struct Receiver {
+pub(crate) struct Receiver {
     socket: WebSocketStream<TcpStream>,
     sent: Arc<Sent>,
 }
@@ -127,7 +137,7 @@ struct Frame {
 }
 
 impl Receiver {
-    async fn open(address: &str, sent: Arc<Sent>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(address: &str, sent: Arc<Sent>) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let opened = tokio::time::timeout(DEADLINE, client_async(format!("ws://{address}/ws"), stream)).await;
@@ -146,7 +156,7 @@ impl Receiver {
     }
 
     /// Takes so many frames; how long each was on its way, milliseconds.
-    async fn take(&mut self, frames: usize) -> anyhow::Result<Vec<f64>> {
+    pub(crate) async fn take(&mut self, frames: usize) -> anyhow::Result<Vec<f64>> {
         let mut waits = Vec::with_capacity(frames);
         while waits.len() < frames {
             let text = tokio::time::timeout(FRAME_WAIT_MAX, self.text()).await;

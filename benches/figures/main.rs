@@ -18,6 +18,7 @@ mod options;
 mod portal;
 mod report;
 mod start;
+mod tree;
 mod usage;
 mod world;
 

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(20);
-const ANSWER_BYTES_MAX: usize = 65_536;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 const EMAIL: &str = "phone@example.org";
 const PASSWORD: &str = "correct horse battery";
 
@@ -39,10 +39,21 @@ impl Portal {
     /// # Errors
     /// No answer in time, or none that is understood.
     pub(crate) async fn post(&mut self, path: &str, token: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
-        let body = body.to_string();
+        self.ask("POST", path, token, &body.to_string()).await
+    }
+
+    /// As [`Portal::post`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn get(&mut self, path: &str, token: &str) -> anyhow::Result<(u16, Value)> {
+        self.ask("GET", path, token, "").await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, token: &str, body: &str) -> anyhow::Result<(u16, Value)> {
         let bearer = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         let request = format!(
-            "POST /api/v1/{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{bearer}Content-Length: {}\r\n\r\n{body}",
+            "{method} /api/v1/{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{bearer}Content-Length: {}\r\n\r\n{body}",
             self.host,
             body.len()
         );
@@ -86,7 +97,13 @@ pub(crate) async fn log_in(address: &str) -> anyhow::Result<String> {
     let account = json!({ "email": EMAIL, "password": PASSWORD });
     let (status, answer) = portal.post("auth/signup", "", &account).await?;
     ensure!(status == 201, "signing up: {status} {answer}");
-    let (status, answer) = portal.post("auth/login", "", &account).await?;
+    log_in_as(address, EMAIL, PASSWORD).await
+}
+
+/// An access token of an account that is there.
+pub(crate) async fn log_in_as(address: &str, email: &str, password: &str) -> anyhow::Result<String> {
+    let mut portal = Portal::connect(address).await?;
+    let (status, answer) = portal.post("auth/login", "", &json!({ "email": email, "password": password })).await?;
     ensure!(status == 200, "logging in: {status} {answer}");
     Ok(answer["accessToken"].as_str().context("no access token")?.to_owned())
 }

@@ -1,11 +1,13 @@
 //! Servers and a folder, in which daemons are started one after the other.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use orinoco_testkit::{
     Daemon, DaemonConfig, Kafka, Mosquitto, Postgres, Redis, RedisKind, poll_until, process_is_running,
 };
@@ -95,6 +97,19 @@ impl World {
         let daemon = self.spawn(settings)?;
         daemon.wait_until_ready(DEADLINE).await?;
         Ok(daemon)
+    }
+
+    /// In the embedded accounts, beside the daemon that runs.
+    ///
+    /// # Errors
+    /// It could not be made.
+    pub(crate) fn add_administrator(&self, email: &str, password: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(BINARY);
+        command.arg("--data-dir").arg(&self.data_dir).args(["user", "add", "--admin", "--email", email]);
+        let mut child = command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        child.stdin.take().context("no standard input")?.write_all(password.as_bytes())?;
+        ensure!(child.wait()?.success(), "the administrator was not made");
+        Ok(())
     }
 
     /// `host:port` that devices publish to.

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
-use orinoco_actors::{DeviceCensus, Health};
+use orinoco_actors::{DeviceCensus, Health, Lags};
 use orinoco_ports::ServerError;
 use orinoco_supervision::{Exit, Tree};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +14,7 @@ use super::{
     simulate::{self, SimulateArgs},
 };
 use crate::{
-    config::{Backend, Config, Loaded},
+    config::{Config, Loaded},
     control::TreeSlot,
     meters,
     wiring::{self, Adapters, Cast, Gauges, Partitions},
@@ -67,6 +67,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         auth: Arc::clone(&auth),
         health: health.clone(),
         census,
+        lags: Lags::default(),
         connections: Arc::clone(&connections),
         prometheus: prometheus()?,
         tree: slot.clone(),
@@ -83,7 +84,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     slot.fill(tree.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
-    if config.mqtt.backend == Backend::Embedded {
+    if config.has_broker() {
         tokio::spawn(adapters.devices.clone().keep());
     }
     if args.demo {
@@ -108,7 +109,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
 
 /// A port that is taken is told at once, in one line, instead of by a tree that tries again and gives up. The listeners bind for good.
 async fn check_ports(config: &Config) -> anyhow::Result<()> {
-    let broker = (config.mqtt.backend == Backend::Embedded).then_some(("mqtt.listen", &config.mqtt.listen));
+    let broker = config.has_broker().then_some(("mqtt.listen", &config.mqtt.listen));
     let listeners = [("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
     for (key, listen) in listeners.into_iter().chain(broker) {
         let address = listen.to_string();

@@ -30,7 +30,7 @@ pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
 pub use sections::{
     Anonymous, Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode,
-    Mqtt, OnDataLoss, PairingMode, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Ws,
+    Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Ws,
 };
 pub use source::VARIABLE_PREFIX;
 pub use supervision::SupervisionFile;
@@ -47,6 +47,7 @@ pub const FILE_DEFAULT: &str = "orinoco.toml";
 pub struct Config {
     /// `mode`, `data_dir`, `supervision`.
     pub general: General,
+    pub parts: Parts,
     pub http: Http,
     pub ws: Ws,
     pub mqtt: Mqtt,
@@ -146,6 +147,7 @@ impl Config {
         reader.mode = general.mode;
         Self {
             general,
+            parts: Parts::read(reader),
             http: Http::read(reader),
             ws: Ws::read(reader),
             mqtt: Mqtt::read(reader),
@@ -193,6 +195,12 @@ impl Config {
     #[must_use]
     pub fn ws_public_url(&self) -> Option<String> {
         self.ws.public_url.as_ref().map(|url| url.expose().trim_end_matches('/').to_owned())
+    }
+
+    /// Whether devices connect to this process.
+    #[must_use]
+    pub fn has_broker(&self) -> bool {
+        self.parts.ingest && self.mqtt.backend == Backend::Embedded
     }
 
     /// The broker that devices publish to: the embedded one where it is used and nothing else was said.

@@ -7,6 +7,7 @@ use super::{Backend, Config, HostPort};
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     check_listeners(config, reader);
     check_mqtt(config, reader);
+    check_parts(config, reader);
     if config.ws.ping_interval >= config.ws.idle_timeout {
         reader.reject(
             &["ws.ping_interval_s", "ws.idle_timeout_s"],
@@ -46,7 +47,7 @@ fn check_socket_url(config: &Config, reader: &mut Reader) {
 fn check_listeners(config: &Config, reader: &mut Reader) {
     let mut taken: Vec<(&str, &HostPort)> =
         vec![("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
-    if config.mqtt.backend == Backend::Embedded {
+    if config.has_broker() {
         taken.push(("mqtt.listen", &config.mqtt.listen));
     }
     for (index, (key, place)) in taken.iter().enumerate() {
@@ -54,6 +55,20 @@ fn check_listeners(config: &Config, reader: &mut Reader) {
         if let Some((other, _)) = twin {
             reader.reject(&[key, other], format!("{other} and {key} are both {place}; give each a port of its own"));
         }
+    }
+}
+
+fn check_parts(config: &Config, reader: &mut Reader) {
+    let is_own = config.kafka.backend == Backend::Embedded;
+    if is_own && !config.parts.ingest {
+        let why = "needs kafka.backend = \"service\": nobody else can write into the embedded log, so nothing would ever come";
+        reader.reject(&["parts.ingest"], why);
+    }
+    if is_own && !config.parts.consumer {
+        reader.reject(
+            &["parts.consumer"],
+            "needs kafka.backend = \"service\": nobody else can read the embedded log, so nothing would ever go on",
+        );
     }
 }
 

@@ -388,3 +388,13 @@ fn an_oauth_client_may_have_any_name_but_that_of_logins_without_oauth() {
         assert_eq!(problems_of("", &[("ORINOCO__AUTH__OAUTH_CLIENTS", wrong)]).len(), 1, "{wrong:?}");
     }
 }
+
+#[test]
+fn a_part_is_switched_off_only_where_somebody_else_can_do_it() {
+    let errors = |text: &str| load_text(text, &[], Flags::default()).0.map(|_| ()).map_err(|error| error.to_string());
+    for part in ["ingest", "consumer"] {
+        let refused = errors(&format!("[parts]\n{part} = false\n")).unwrap_err();
+        assert!(refused.contains(&format!("parts.{part}")) && refused.contains("kafka.backend"), "{refused}");
+        errors(&format!("mode = \"services\"\n[parts]\n{part} = false\n")).unwrap();
+    }
+}

@@ -26,11 +26,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
-use orinoco_actors::{Challenges, Health, SseStreams, StreamHubMessage};
-use orinoco_ports::{CoordinateStore, RecordLog};
+use orinoco_actors::{Challenges, Health, Lags, SseStreams, StreamHubMessage};
+use orinoco_ports::{CoordinateStore, Journal, Leases, RecordLog};
 use orinoco_supervision::Group;
 
-use crate::{auth::Auth, control::TreeSlot, ws::WsConnections};
+use crate::{auth::Auth, control::TreeSlot, dead_letters::Publish, ws::WsConnections};
 
 mod access;
 mod api;
@@ -58,6 +58,20 @@ pub use console::Console;
 pub use origin::Origins;
 pub use server::HttpServer;
 
+/// Where dead letters go that are replayed.
+pub struct ReplayDeps {
+    pub publisher: Arc<dyn Publish>,
+    /// Whether records of other producers can be written into the log.
+    pub is_log_writable: bool,
+}
+
+/// What administrators look at of the way from devices to browsers.
+pub struct StreamDeps {
+    pub journal: Arc<dyn Journal>,
+    pub leases: Arc<dyn Leases>,
+    pub lags: Lags,
+}
+
 /// What the HTTP port needs.
 pub struct HttpDeps {
     /// `http.listen`, `host:port`.
@@ -70,6 +84,8 @@ pub struct HttpDeps {
     pub store: Arc<dyn CoordinateStore>,
     /// Its dead letters are looked at.
     pub log: Arc<dyn RecordLog>,
+    pub replay: ReplayDeps,
+    pub stream: StreamDeps,
     /// One a partition.
     pub hubs: Group<StreamHubMessage>,
     pub partitions: u32,

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use orinoco_embedded::{
     broker::{self, BrokerOptions, EmbeddedBroker},
     data_dir::{self, DataDir},
@@ -21,6 +22,7 @@ use super::{accounts, read_only_log::ReadOnlyLog};
 use crate::{
     auth::DeviceAccess,
     config::{Anonymous, Backend, Config, JournalMode},
+    dead_letters::{KeptPublisher, Publish},
 };
 
 /// The outside of one daemon. Must be made inside the runtime.
@@ -29,6 +31,8 @@ pub struct Adapters {
     pub source: Arc<dyn MqttSource>,
     /// The broker inside the process; it binds nothing unless its listener is in the tree.
     pub broker: Arc<EmbeddedBroker>,
+    /// Sends what devices sent once more.
+    pub publisher: Arc<dyn Publish>,
     /// Who may publish there.
     pub devices: DeviceAccess,
     pub log: Arc<dyn RecordLog>,
@@ -41,6 +45,16 @@ pub struct Adapters {
     pub partitions: Partitions,
     /// Held until the end: the lock.
     _data_dir: DataDir,
+}
+
+/// The embedded broker, of which nobody has to be let in.
+struct Inside(Arc<EmbeddedBroker>);
+
+#[async_trait]
+impl Publish for Inside {
+    async fn publish(&self, topic: &str, payload: Vec<u8>) -> anyhow::Result<()> {
+        Ok(self.0.take(topic, &payload).await?)
+    }
 }
 
 /// How many partitions the tree is made for.
@@ -83,6 +97,10 @@ impl Adapters {
             Backend::Embedded => Arc::clone(&broker) as _,
             Backend::Service => Arc::new(PahoSource::new(paho_options(config))?),
         };
+        let publisher: Arc<dyn Publish> = match config.mqtt.backend {
+            Backend::Embedded => Arc::new(Inside(Arc::clone(&broker))),
+            Backend::Service => Arc::new(KeptPublisher::new(Arc::new(config.clone()))),
+        };
         let store: Arc<dyn CoordinateStore> = match config.redis_ws.backend {
             Backend::Embedded => {
                 let options = SqliteStoreOptions::default();
@@ -96,6 +114,7 @@ impl Adapters {
             journal,
             source,
             broker,
+            publisher,
             devices,
             log,
             store,
@@ -133,7 +152,7 @@ pub fn dead_letters(config: &Config) -> Arc<dyn RecordLog> {
 
 async fn open_leases(config: &Config, data_dir: &DataDir, owner: &str) -> anyhow::Result<Arc<dyn Leases>> {
     if config.postgres.backend == Backend::Embedded {
-        return Ok(Arc::new(LocalLeases::open(&data_dir.leases())?));
+        return Ok(Arc::new(LocalLeases::open(&data_dir.leases(), owner)?));
     }
     let url = config.postgres.url.expose();
     let schema = if config.postgres.migrate {

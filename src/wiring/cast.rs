@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::{
     Audience, CentrifugeSession, DataLossPolicy, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments,
-    KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper,
+    KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper,
     LeaseKeeperArguments, LeaseKeeperMessage, Listener, ListenerArguments, MqttIngest, MqttIngestArguments,
     MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
     StreamHubMessage, Tenure, WsLimits, WsSession,
@@ -22,7 +22,7 @@ use crate::{
     auth::{Auth, TokenAccess},
     config::{Backend, Config, OnDataLoss, PairingMode},
     control::{ControlServer, TreeSlot},
-    http::{Access, Console, HttpDeps, HttpServer, Origins, StreamTable},
+    http::{Access, Console, HttpDeps, HttpServer, Origins, ReplayDeps, StreamDeps, StreamTable},
     ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
@@ -42,7 +42,7 @@ mod names {
     pub(super) const BROKER: &str = "MqttListener";
     /// Instances: one a partition of the topics.
     pub(super) const PER_PARTITION: &str = "per_partition";
-    /// Instances: one where `mqtt.backend` is `embedded`, else none.
+    /// Instances: one where `mqtt.backend` is `embedded` (and `parts.ingest` true), else none.
     pub(super) const EMBEDDED_BROKER: &str = "embedded_broker";
 }
 
@@ -56,6 +56,7 @@ pub struct Cast {
     pub auth: Arc<Auth>,
     pub health: Health,
     pub census: DeviceCensus,
+    pub lags: Lags,
     pub connections: Arc<WsConnections>,
     pub prometheus: metrics_exporter_prometheus::PrometheusHandle,
     pub tree: TreeSlot,
@@ -107,6 +108,7 @@ impl Cast {
     }
 
     fn enter_leases(&self, catalog: &mut Catalog, groups: &Groups, tenure: Tenure) {
+        let parts = self.config.parts.clone();
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         catalog.actor(
             names::LEASES,
@@ -114,6 +116,8 @@ impl Cast {
             move |_| LeaseKeeperArguments {
                 leases: Arc::clone(&adapters.leases),
                 partitions: adapters.partitions.count(),
+                takes_ingest: parts.ingest,
+                takes_partitions: parts.consumer,
                 tenure: tenure.clone(),
                 consumers: groups.consumers.clone(),
                 ingest: groups.ingest.clone(),
@@ -165,7 +169,7 @@ impl Cast {
 
     fn enter_consumers(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
-        let census = self.census.clone();
+        let (census, lags) = (self.census.clone(), self.lags.clone());
         let on_data_loss = match self.config.kafka.on_data_loss {
             OnDataLoss::Earliest => DataLossPolicy::Earliest,
             OnDataLoss::Halt => DataLossPolicy::Halt,
@@ -183,6 +187,7 @@ impl Cast {
                 census: census.clone(),
                 clock: clock(),
                 health: health.clone(),
+                lags: lags.clone(),
             },
         );
     }
@@ -230,10 +235,10 @@ impl Cast {
         self.enter_listener(catalog, names::CONTROL, control, "control");
         self.enter_listener(catalog, names::HTTP, self.http(groups, Arc::clone(&access), login), "http");
         self.enter_listener(catalog, names::WS, self.ws(groups, access, sessions), "ws");
-        // In supervision.toml in any case; without instances where devices connect to a broker elsewhere.
+        // In supervision.toml in any case; without instances where devices do not connect here.
         let broker = Arc::clone(&self.adapters.broker);
         self.enter_listener(catalog, names::BROKER, broker, "broker");
-        if self.config.mqtt.backend == Backend::Service {
+        if !self.config.has_broker() {
             self.health.forget("broker");
         }
     }
@@ -262,6 +267,15 @@ impl Cast {
             access,
             store: Arc::clone(&self.adapters.store),
             log: Arc::clone(&self.adapters.log),
+            replay: ReplayDeps {
+                publisher: Arc::clone(&self.adapters.publisher),
+                is_log_writable: self.config.kafka.backend == Backend::Service,
+            },
+            stream: StreamDeps {
+                journal: Arc::clone(&self.adapters.journal),
+                leases: Arc::clone(&self.adapters.leases),
+                lags: self.lags.clone(),
+            },
             hubs: groups.hubs.clone(),
             partitions: self.adapters.partitions.count(),
             auth: Arc::clone(&self.auth),
@@ -338,7 +352,7 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn count_instances(catalog: &mut Catalog, config: &Config, partitions: u32) {
-    let brokers = u32::from(config.mqtt.backend == Backend::Embedded);
+    let brokers = u32::from(config.has_broker());
     // Groups know their instances by partition: a second child of a name would be numbered on.
     let catalog = catalog.each_start_once();
     catalog.instances(names::PER_PARTITION, partitions).instances(names::EMBEDDED_BROKER, brokers);

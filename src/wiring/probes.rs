@@ -18,7 +18,7 @@ use crate::{
 /// A URL that no client understands.
 pub fn probes(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let mut probes = Vec::new();
-    if config.mqtt.backend == Backend::Service {
+    if config.parts.ingest && config.mqtt.backend == Backend::Service {
         let source = Arc::new(PahoSource::new(adapters::paho_options(config))?);
         probes.push(probe("mqtt", config.mqtt_url(), move || {
             let source = Arc::clone(&source);

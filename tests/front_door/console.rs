@@ -2,7 +2,7 @@
 
 mod browser;
 
-use std::process::Output;
+use std::{collections::BTreeMap, process::Output};
 
 use orinoco_testkit::unique_name;
 use serde_json::{Value, json};
@@ -100,6 +100,34 @@ async fn the_live_view_goes_on_when_the_daemon_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_track_is_followed_to_its_end() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    let mut last: BTreeMap<&str, Value> = BTreeMap::new();
+    for row in include_str!("../data/helicopters.csv").lines().skip(1) {
+        let [device, _, x, y] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let [x, y] = [x, y].map(|number| format!("{:.4}", number.parse::<f64>().unwrap()));
+        last.insert(device, json!({ "device": device, "x": x, "y": y }));
+    }
+    let options = json!({ "last": last.into_values().collect::<Vec<_>>() });
+    let mut scenario = Scenario::start(&world, "replayed", options);
+    scenario.event("connected").await;
+    scenario.go_on().await;
+    let tracks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/helicopters.csv");
+    let replay = async {
+        let output = world.command_beside(&["simulate", "--rate", "500", "--replay", tracks]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let moving = async {
+        scenario.event("moving").await;
+        scenario.go_on().await;
+    };
+    tokio::join!(replay, moving);
+    let received = scenario.event("arrived").await["received"].as_u64().unwrap();
+    assert!(received > 100, "{received} publications");
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_one_device_sees_that_one_over_the_end_of_a_token() {
     let setup = Setup::default().set("stream.public", false).set("auth.access_token_ttl_s", 5);
     let world = World::start(Mode::Embedded, setup).await;
@@ -190,6 +218,32 @@ async fn an_administrator_sees_what_could_not_be_understood() {
     let letter = until("a dead letter", async || list("").await.json()["letters"].get(0).cloned()).await;
     assert_eq!((&letter["topic"], &letter["payload"]), (&json!("devices/heli-1/coordX"), &json!("bm9ydGg=")));
     list("?after=nonsense").await.assert_problem(400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_sends_a_dead_letter_again() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    let admin = world.administrator().await;
+    let topic = "devices/heli-1/coordX";
+    world.device().await.publish(topic, "north").await;
+    let options = json!({ "admin": who(&admin.email, &admin.password), "topic": topic });
+    let mut scenario = Scenario::start(&world, "replayLetters", options);
+    assert_eq!(scenario.event("replayed").await["before"], 1);
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_of_many_actors_is_shown_in_parts() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    let admin = world.administrator().await;
+    for _ in 0..120 {
+        world.browser().await;
+    }
+    let options = json!({ "admin": who(&admin.email, &admin.password), "pool": "root/login/challenges" });
+    let mut scenario = Scenario::start(&world, "manyActors", options);
+    let shown = scenario.event("shown").await;
+    assert_eq!((&shown["first"], &shown["more"]), (&json!(20), &json!(100)));
+    scenario.end().await;
 }
 
 /// In both sizes, in light and dark; the pictures stay below target/console.

@@ -12,7 +12,7 @@ use crate::support::{Mode, World, until};
 const DEFAULT_DEVICE: &str = "default";
 
 /// Produces one record with kcat.
-fn produce(world: &World, topic: &str, arguments: &[&str], value: &str) {
+pub(crate) fn produce(world: &World, topic: &str, arguments: &[&str], value: &str) {
     let mut kcat = Command::new("kcat")
         .args(["-P", "-b", world.kafka(), "-t", &world.topic(topic)])
         .args(arguments)
@@ -24,7 +24,7 @@ fn produce(world: &World, topic: &str, arguments: &[&str], value: &str) {
 }
 
 /// All records of a topic, as `key|value|headers`.
-fn consume(world: &World, topic: &str) -> Vec<String> {
+pub(crate) fn consume(world: &World, topic: &str) -> Vec<String> {
     let output = Command::new("kcat")
         .args(["-C", "-b", world.kafka(), "-t", &world.topic(topic), "-o", "beginning", "-e", "-q", "-f", "%k|%s|%h\n"])
         .output()

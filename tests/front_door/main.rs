@@ -9,6 +9,7 @@
 #[macro_use]
 mod support;
 
+mod administration;
 mod centrifuge;
 mod commands;
 mod configuration;
@@ -21,6 +22,7 @@ mod login;
 mod oauth;
 mod openapi;
 mod outages;
+mod parts;
 mod replay;
 mod rest;
 mod resume;

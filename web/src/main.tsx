@@ -12,6 +12,7 @@ import { ConnectionsPage } from './pages/admin/connections';
 import { DevicesPage } from './pages/admin/devices';
 import { DeadLettersPage } from './pages/admin/dead-letters';
 import { AdminOnly } from './pages/admin/list';
+import { StreamPage } from './pages/admin/stream';
 import { UsersPage } from './pages/admin/users';
 import { LoginPage } from './pages/login';
 import { PhonePage } from './pages/phone';
@@ -39,6 +40,7 @@ const PAGES: Record<string, ComponentType> = {
 
 const ADMIN_PAGES: Record<string, ComponentType> = {
   '/admin/actors': ActorsPage,
+  '/admin/stream': StreamPage,
   '/admin/users': UsersPage,
   '/admin/devices': DevicesPage,
   '/admin/connections': ConnectionsPage,
@@ -99,6 +101,7 @@ function title(path: string): string {
     '/qr': phone.title,
     '/account': nav.account,
     '/admin/actors': admin.actors,
+    '/admin/stream': admin.stream,
     '/admin/users': admin.users,
     '/admin/devices': admin.devices,
     '/admin/connections': admin.connections,
@@ -140,7 +143,7 @@ function Header({ path }: { path: string }) {
       </nav>
       {isAdmin && has('ADMIN') && (
         <nav class="sub" aria-label={nav.admin}>
-          {(['actors', 'users', 'devices', 'connections', 'dead-letters', 'audit'] as const).map((page) => (
+          {(['actors', 'stream', 'users', 'devices', 'connections', 'dead-letters', 'audit'] as const).map((page) => (
             <NavLink key={page} href={`/admin/${page}`} is={path} text={admin[page]} />
           ))}
         </nav>

@@ -15,7 +15,7 @@ use orinoco_ports::{Clock, Fetched, LogError, RecordLog};
 use orinoco_supervision::{Actor, Address, CallError, Context, Failure, Group, Message, fault};
 
 use crate::{
-    DeviceCensus, Health, KafkaProducerMessage, LeaseKeeperMessage, RedisWriter, RedisWriterMessage,
+    DeviceCensus, Health, KafkaProducerMessage, Lags, LeaseKeeperMessage, RedisWriter, RedisWriterMessage,
     redis_writer::{ApplyOutcome, SortedBatch},
 };
 use sort::{Sorted, Sorter};
@@ -75,6 +75,8 @@ pub struct KafkaConsumerArguments {
     pub census: DeviceCensus,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
+    /// Told with each fetch.
+    pub lags: Lags,
 }
 
 pub struct KafkaConsumerState {
@@ -176,6 +178,7 @@ impl KafkaConsumerState {
             // Not ready until it has looked where the log ends.
             Some(_) => self.arguments.health.expect(&self.component),
             None => {
+                self.arguments.lags.forget(self.partition);
                 self.arguments.health.forget(&self.component);
                 self.arguments.health.forget(&RedisWriter::component(self.partition));
             }
@@ -269,6 +272,7 @@ impl KafkaConsumerState {
         self.has_fetched = true;
         let behind = fetched.next.lag_behind(&fetched.end);
         self.lag.set(behind as f64);
+        self.arguments.lags.set(self.partition, behind);
         if behind > (fetched.records.len() as u64).max(1_000) {
             self.arguments.health.catching_up(&self.component, behind);
         } else {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource, Sharing};
+use orinoco_ports::{BackendInfo, Holding, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource, Sharing};
 
 const DISTANCE: Duration = Duration::from_millis(40);
 
@@ -47,6 +47,10 @@ impl Leases for Distant<Arc<dyn Leases>> {
     async fn leave(&self) -> Result<(), LeaseError> {
         tokio::time::sleep(DISTANCE).await;
         self.near.leave().await
+    }
+
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError> {
+        self.near.holdings().await
     }
 
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {

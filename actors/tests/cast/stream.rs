@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::{
     Audience, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage, KafkaProducer,
-    KafkaProducerArguments, KafkaProducerMessage, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage, MqttIngest,
+    KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage, MqttIngest,
     MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub,
     StreamHubArguments, Tenure,
 };
@@ -81,6 +81,8 @@ impl Cast {
         LeaseKeeperArguments {
             leases: Arc::clone(&self.stream.leases),
             partitions: PARTITIONS,
+            takes_ingest: true,
+            takes_partitions: true,
             tenure: self.tenure.clone(),
             consumers: self.consumers.clone(),
             ingest: self.ingest.clone(),
@@ -115,6 +117,7 @@ impl Cast {
             census: self.census.clone(),
             clock: Arc::clone(&self.stream.clock),
             health: self.stream.health.clone(),
+            lags: Lags::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases, Sharing};
+use orinoco_ports::{BackendInfo, Holding, Lease, LeaseError, Leases, Sharing};
 use tokio::time::Instant;
 
 use crate::files;
@@ -21,6 +21,7 @@ use crate::files;
 #[derive(Debug)]
 pub struct LocalLeases {
     path: PathBuf,
+    owner: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -33,11 +34,11 @@ struct State {
 }
 
 impl LocalLeases {
-    /// Reads the epochs of earlier runs from `path`; made if missing.
+    /// Reads the epochs of earlier runs from `path`; made if missing. `owner`: as whom it is shown.
     ///
     /// # Errors
     /// [`LeaseError::Unavailable`], also where the file is damaged.
-    pub fn open(path: &Path) -> Result<Self, LeaseError> {
+    pub fn open(path: &Path, owner: impl Into<String>) -> Result<Self, LeaseError> {
         let epochs = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let remedy = "restore it from a copy; without it, older owners can't be told from this one";
@@ -47,7 +48,7 @@ impl LocalLeases {
             Err(error) => return Err(unavailable(path, &error)),
         };
         let state = State { epochs, held: BTreeMap::new() };
-        Ok(Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) })
+        Ok(Self { path: path.to_owned(), owner: owner.into(), state: Arc::new(Mutex::new(state)) })
     }
 }
 
@@ -120,6 +121,16 @@ impl Leases for LocalLeases {
         Ok(())
     }
 
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError> {
+        let (now, state) = (Instant::now(), self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = state.held.iter().filter(|(_, until)| **until > now).map(|(name, _)| name);
+        let holding = |name: &String| {
+            let epoch = state.epochs.get(name).copied().unwrap_or_default();
+            Holding { name: name.clone(), owner: self.owner.clone(), epoch }
+        };
+        Ok(held.map(holding).collect())
+    }
+
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {
         Ok(BackendInfo { version: format!("one owner, epochs in {}", self.path.display()), advice: Vec::new() })
     }
@@ -146,7 +157,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("leases.json");
         for run in 1..=3 {
-            let leases = LocalLeases::open(&path).unwrap();
+            let leases = LocalLeases::open(&path, "one").unwrap();
             for _ in 0..2 {
                 let expected = [("ingest".to_owned(), run), ("partition/0".to_owned(), run)];
                 assert_eq!(epochs(&leases, &["ingest", "partition/0"]).await, expected);
@@ -157,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_not_wanted_any_more_runs_out() {
         let directory = tempfile::tempdir().unwrap();
-        let leases = LocalLeases::open(&directory.path().join("leases.json")).unwrap();
+        let leases = LocalLeases::open(&directory.path().join("leases.json"), "one").unwrap();
         epochs(&leases, &["a", "b"]).await;
         assert_eq!(epochs(&leases, &["a"]).await.len(), 2, "held until it runs out");
         tokio::time::advance(TIME_TO_LIVE).await;
@@ -169,7 +180,7 @@ mod tests {
     async fn a_lease_whose_epoch_can_t_be_written_is_not_held() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/leases.json");
-        let leases = LocalLeases::open(&path).unwrap();
+        let leases = LocalLeases::open(&path, "one").unwrap();
         assert!(leases.hold(&names(&["a"]), u32::MAX, TIME_TO_LIVE).await.is_err());
         fs::create_dir(directory.path().join("missing")).unwrap();
         assert_eq!(epochs(&leases, &["a"]).await, [("a".to_owned(), 1)]);
@@ -180,6 +191,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("leases.json");
         fs::write(&path, "{").unwrap();
-        assert!(LocalLeases::open(&path).unwrap_err().to_string().contains("it is damaged"));
+        assert!(LocalLeases::open(&path, "one").unwrap_err().to_string().contains("it is damaged"));
     }
 }

@@ -15,6 +15,16 @@ pub struct Lease {
     pub epoch: u64,
 }
 
+/// A lease that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// `ingest`, or `partition/3`.
+    pub name: String,
+    /// The identity that its holder's [`Leases`] were made with.
+    pub owner: String,
+    pub epoch: u64,
+}
+
 /// Who shares the leases at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sharing {
@@ -52,6 +62,12 @@ pub trait Leases: Send + Sync + 'static {
     /// # Errors
     /// [`LeaseError::Unavailable`]: they run out by themselves.
     async fn leave(&self) -> Result<(), LeaseError>;
+
+    /// Who holds what now, in order of name: for people to look at. A decision on it would be one on the past.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unavailable`].
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError>;
 
     /// # Errors
     /// [`LeaseError::Unavailable`].

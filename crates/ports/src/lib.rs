@@ -23,7 +23,7 @@ pub use accounts::{
 pub use clock::{Clock, SystemClock};
 pub use intake::{InboundMessage, Intake, MqttError, MqttLink, MqttSource, Refused};
 pub use journal::{Journal, JournalDepth, JournalEntry, JournalError, JournalRecord};
-pub use lease::{Lease, LeaseError, Leases, Sharing};
+pub use lease::{Holding, Lease, LeaseError, Leases, Sharing};
 pub use log::{DeadLetterPage, Fetched, FetchedRecord, LogError, RecordLog, StoredDeadLetter};
 pub use login::{
     EndReason, FAMILIES_PER_USER_MAX, FamilyPage, Loaded, LoginEvent, LoginStore, LoginStoreError, LoginSubscription,

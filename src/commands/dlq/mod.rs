@@ -3,8 +3,6 @@
 //! Reads the log that the configuration names: Kafka's topic, or the data directory, also while the daemon runs. A retried write may
 //! have stored a letter twice; it is shown once. Letters are never deleted: replaying one leaves it where it is.
 
-mod letters;
-mod publisher;
 mod replay;
 mod show;
 
@@ -16,8 +14,8 @@ use orinoco_ports::RecordLog;
 use serde::Serialize;
 
 use super::Output;
-use crate::config::Config;
-use letters::{Letters, find};
+use crate::{config::Config, dead_letters::Letters};
+use anyhow::bail;
 use orinoco_ports::StoredDeadLetter;
 
 /// Commands of `orinoco dlq`.
@@ -79,6 +77,20 @@ pub async fn run(
     }
 }
 
+/// The letter that `list` shows with this cursor.
+///
+/// # Errors
+/// There is none, or the log can't be read.
+async fn find(log: &dyn RecordLog, cursor: &str) -> anyhow::Result<StoredDeadLetter> {
+    let mut letters = Letters::new(log);
+    while let Some(letter) = letters.next().await? {
+        if letter.cursor == cursor {
+            return Ok(letter);
+        }
+    }
+    bail!("there is no dead letter {cursor:?}; `orinoco dlq list` shows those that are there")
+}
+
 async fn list(json: bool, log: &dyn RecordLog, output: &mut Output) -> anyhow::Result<ExitCode> {
     let mut letters = Letters::new(log);
     let mut count = 0_u64;
@@ -105,7 +117,7 @@ fn summary(letter: &StoredDeadLetter) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::commands::dlq::letters::tests::{FixedLog, letter};
+    use crate::dead_letters::fixtures::{FixedLog, letter};
     use crate::commands::output::tests::Captured;
 
     async fn dlq(command: DlqCommand) -> (anyhow::Result<ExitCode>, String) {

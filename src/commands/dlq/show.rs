@@ -60,7 +60,7 @@ fn hexdump(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::letters::tests::letter;
+    use crate::dead_letters::fixtures::letter;
     use super::*;
 
     #[test]

@@ -4,12 +4,14 @@ mod access;
 mod backends;
 mod ingest;
 mod listeners;
+mod parts;
 mod stream;
 
 pub use access::{Auth, Limits, LimitsMode, Signup};
 pub use backends::{Kafka, Log, OnDataLoss, Postgres, RedisQr, RedisWs};
 pub use ingest::{Anonymous, Journal, JournalMode, Mqtt};
 pub use listeners::{Http, Ws};
+pub use parts::Parts;
 pub use stream::{PairingMode, Stream};
 
 use std::path::PathBuf;

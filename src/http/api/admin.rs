@@ -18,7 +18,7 @@ use super::{
     OpenStream,
     accounts::{device, email, password, shown},
     json as answer, no_content,
-    request::Request,
+    request::{LIMIT_DEFAULT, LIMIT_MAX, Request},
     time,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     http::{
         body, openapi,
         problem::Problem,
-        query::{device_segment, wrong},
+        query::{Query, device_segment, wrong},
     },
     ws::WsConnection,
 };
@@ -165,6 +165,22 @@ pub(super) async fn actors(request: &Request) -> Result<Response, Problem> {
     request.administrator().await?;
     let tree = request.deps.tree.tree().ok_or_else(starting)?;
     Ok(answer(StatusCode::OK, &json!({ "actors": tree.inspect(), "killAllowed": tree.chaos().allow_kill })))
+}
+
+/// Children of one pool, of which the tree shows the first ones only.
+pub(super) async fn pool_children(request: &Request) -> Result<Response, Problem> {
+    let query = Query::parse(&request.query, &["path", "limit", "after"])?;
+    let limit = query.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    request.administrator().await?;
+    let tree = request.deps.tree.tree().ok_or_else(starting)?;
+    let path = query.text("path").ok_or_else(|| wrong("path", "is missing; name a pool, as the tree does"))?;
+    let children = tree.children(path, query.text("after"), limit).map_err(|_| wrong("path", "is no pool of the tree"))?;
+    let next = (children.len() == limit).then(|| children.last().map(|child| child.key.clone())).flatten();
+    let mut body = json!({ "children": children });
+    if let Some(next) = next {
+        body["next"] = next.into();
+    }
+    Ok(answer(StatusCode::OK, &body))
 }
 
 #[derive(Deserialize, JsonSchema)]

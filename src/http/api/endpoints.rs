@@ -34,8 +34,11 @@ pub(in crate::http) enum Endpoint {
     RevokeDeviceSecret,
     Connections,
     Actors,
+    PoolChildren,
     KillActor,
+    Stream,
     DeadLetters,
+    ReplayDeadLetters,
     Audit,
 }
 
@@ -96,8 +99,11 @@ const RESOURCES: &[Resource] = &[
     ),
     get("/api/v1/admin/connections", &[(Method::GET, Endpoint::Connections)]),
     get("/api/v1/admin/actors", &[(Method::GET, Endpoint::Actors)]),
+    get("/api/v1/admin/actors/children", &[(Method::GET, Endpoint::PoolChildren)]),
     post("/api/v1/admin/actors/kill", &[(Method::POST, Endpoint::KillActor)]),
+    get("/api/v1/admin/stream", &[(Method::GET, Endpoint::Stream)]),
     get("/api/v1/admin/dead-letters", &[(Method::GET, Endpoint::DeadLetters)]),
+    post("/api/v1/admin/dead-letters/replay", &[(Method::POST, Endpoint::ReplayDeadLetters)]),
     get("/api/v1/admin/audit", &[(Method::GET, Endpoint::Audit)]),
 ];
 

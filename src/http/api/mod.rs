@@ -10,7 +10,7 @@
 //! | `creator` | how a creator proves itself |
 //! | `picture` | a challenge's picture |
 //! | `events`, `streams` | a challenge's stream, and all that are open |
-//! | `admin`, `dead_letters` | for administrators |
+//! | `admin`, `dead_letters`, `stream` | for administrators |
 //!
 //! Invariants: a path is known whole before its method is looked at; handlers take a request apart, ask [`crate::auth`] or the actors, and
 //! write the answer: nothing is decided here. Whoever may not see a challenge is told that there is none.
@@ -19,11 +19,12 @@ pub(super) mod accounts;
 pub(super) mod admin;
 pub(super) mod challenges;
 pub(super) mod creator;
-mod dead_letters;
+pub(super) mod dead_letters;
 mod endpoints;
 mod events;
 mod picture;
 mod request;
+mod stream;
 mod streams;
 pub(super) mod user_code;
 
@@ -107,8 +108,11 @@ async fn dispatch(endpoint: Endpoint, request: Request) -> Result<Response, Prob
         Endpoint::RevokeDeviceSecret => admin::revoke_device_secret(&request).await,
         Endpoint::Connections => admin::connections(&request).await,
         Endpoint::Actors => admin::actors(&request).await,
+        Endpoint::PoolChildren => admin::pool_children(&request).await,
         Endpoint::KillActor => admin::kill_actor(&request).await,
+        Endpoint::Stream => stream::stream(&request).await,
         Endpoint::DeadLetters => dead_letters::list(&request).await,
+        Endpoint::ReplayDeadLetters => dead_letters::replay(&request).await,
         Endpoint::Audit => admin::audit(&request).await,
     }
 }

@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Entries of a list, where `limit` says nothing.
-const LIMIT_DEFAULT: u64 = 100;
-const LIMIT_MAX: u64 = 1000;
+pub(super) const LIMIT_DEFAULT: u64 = 100;
+pub(super) const LIMIT_MAX: u64 = 1000;
 
 pub(super) struct Request {
     pub(super) deps: Arc<HttpDeps>,

@@ -238,6 +238,9 @@ fn administration() -> Named {
         ("Connections", page("connections", &object(&connection), json!({ "type": "string", "pattern": CONNECTION }))),
         ("Audit", page("entries", &object(&entry), number_text())),
         ("DeadLetters", dead_letters()),
+        ("ReplayedDeadLetters", object(&[("letters", list_of(&replayed()))])),
+        ("StreamState", stream_state()),
+        ("PoolChildren", page("children", &pool_child(), text())),
         ("Actor", actor()),
         ("Actors", object(&[("actors", actor_tree()), ("killAllowed", flag())])),
     ]
@@ -256,8 +259,58 @@ fn dead_letters() -> Value {
     page("letters", &object(&letter), text())
 }
 
+fn replayed() -> Value {
+    object(&[
+        ("cursor", text()),
+        ("topic", text()),
+        ("outcome", described(one_of(&["published", "produced", "skipped"]), "To its MQTT topic, or into its Kafka topic.")),
+        ("reason?", described(text(), "Why it was skipped.")),
+    ])
+}
+
+fn stream_state() -> Value {
+    let journal = [
+        ("records", described(count(), "Acknowledged to devices, and not yet by the log.")),
+        ("bytes", count()),
+        ("bytesMax", count()),
+        ("full", described(flag(), "While it is, devices get no acknowledgement.")),
+    ];
+    let owner = described(text_or_null(), "The daemon that holds the lease; null: nobody, or not known.");
+    let epoch = described(json!({ "type": ["integer", "null"], "minimum": 0 }), "Grows with each change of owner.");
+    let lag = json!({ "type": ["integer", "null"], "minimum": 0 });
+    let partition = [
+        ("partition", count()),
+        ("owner", owner.clone()),
+        ("epoch", epoch.clone()),
+        ("lagRecords", described(lag, "Behind the end of the log; null where another daemon reads it.")),
+    ];
+    object(&[
+        ("daemon", described(text(), "This one, as it stands in `owner`.")),
+        ("journal", object(&journal)),
+        ("ingest", described(object(&[("owner", owner), ("epoch", epoch)]), "Who takes devices' messages.")),
+        ("partitions", list_of(&object(&partition))),
+        ("leaseError?", described(text(), "Why owners are not known.")),
+    ])
+}
+
 /// A cursor of connections.
 pub(super) const CONNECTION: &str = "^(ws|sse)-[0-9]{1,19}$";
+
+fn pool_child() -> Value {
+    let mut child = object(&[
+        ("key", text()),
+        ("path", text()),
+        ("status", actor_status()),
+        ("incarnation", count()),
+        ("mailbox", json!({ "type": "object" })),
+    ]);
+    child["additionalProperties"] = true.into();
+    child
+}
+
+fn actor_status() -> Value {
+    one_of(&["starting", "running", "restarting", "stopping", "stopped"])
+}
 
 fn actor_tree() -> Value {
     object(&[("actors", described(count(), "How many run.")), ("root", reference("Actor"))])
@@ -269,7 +322,7 @@ fn actor() -> Value {
         ("id", text()),
         ("path", text()),
         ("kind", one_of(&["supervisor", "pool", "partition", "worker"])),
-        ("status", one_of(&["starting", "running", "restarting", "stopping", "stopped"])),
+        ("status", actor_status()),
         ("incarnation", count()),
         ("restarts", count()),
         ("restarts_in_period", count()),

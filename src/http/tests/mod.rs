@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod administration;
 mod challenges;
 mod connections;
 mod console;

@@ -11,12 +11,16 @@ use std::{
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orinoco_actors::{
-    Audience, CentrifugeSession, Health, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession,
+    Audience, CentrifugeSession, Health, Lags, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession,
 };
 use orinoco_domain::DeviceId;
 use orinoco_ports::{
-    CoordinateStore, RecordLog,
-    conformance::log::{LogFactory, memory::MemoryLogs},
+    CoordinateStore, Journal, Leases, RecordLog,
+    conformance::{
+        journal::{JournalFactory, memory::MemoryJournals},
+        leases::{LeasesFactory, memory::MemoryLeases},
+        log::{LogFactory, memory::MemoryLogs},
+    },
 };
 use orinoco_supervision::{Catalog, Group, Plan, Pool, Tree};
 use tokio::{
@@ -30,12 +34,16 @@ use super::{
 };
 use crate::{
     control::TreeSlot,
-    http::{Access, Console, Denied, HttpDeps, Origins, PublicOnly, StreamTable, Viewer},
+    dead_letters::fixtures::{Broker, broker},
+    http::{
+        Access, Console, Denied, HttpDeps, Origins, PublicOnly, ReplayDeps, StreamDeps, StreamTable, Viewer,
+    },
     ws::WsConnections,
 };
 
 pub(crate) const PARTITIONS: u32 = 2;
 const HISTORY_MAX: usize = 50;
+pub(crate) const JOURNAL_BYTES_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const PLAN: &str = r#"
@@ -91,6 +99,10 @@ child = { start = "CentrifugeSession", restart = "temporary", mailbox = { capaci
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) log: Arc<dyn RecordLog>,
+    /// Takes three payloads, and then no more.
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) leases: Arc<dyn Leases>,
     pub(crate) tree: Tree,
     pub(crate) hubs: Group<StreamHubMessage>,
     pub(crate) sessions: Pool<WsSession>,
@@ -128,6 +140,9 @@ impl World {
         let world = Self {
             store,
             log: MemoryLogs::default().open().await,
+            broker: Arc::new(broker(3)),
+            journal: MemoryJournals::default().open(JOURNAL_BYTES_MAX).await,
+            leases: MemoryLeases::default().open("here").await,
             tree,
             hubs,
             sessions,
@@ -152,6 +167,12 @@ impl World {
             access: Arc::new(access),
             store: Arc::clone(&self.store) as Arc<dyn CoordinateStore>,
             log: Arc::clone(&self.log),
+            replay: ReplayDeps { publisher: Arc::clone(&self.broker) as _, is_log_writable: true },
+            stream: StreamDeps {
+                journal: Arc::clone(&self.journal),
+                leases: Arc::clone(&self.leases),
+                lags: Lags::default(),
+            },
             hubs: self.hubs.clone(),
             partitions: PARTITIONS,
             auth: Arc::clone(&self.login.auth),

@@ -11,6 +11,7 @@ const PAGES = {
   '/account': 'tbody tr',
   '/qr': 'input[name=code]',
   '/admin/actors': '[data-actors] tbody tr',
+  '/admin/stream': 'tr[data-partition]',
   '/admin/users': 'tbody tr',
   '/admin/devices': 'main .card tbody tr',
   '/admin/connections': 'tbody tr',
@@ -32,7 +33,7 @@ export async function everyPage({ browser, admin, device, language, say }) {
         await page.goto(path === '/' ? `/?device=${device}` : path);
         await page.locator(ready).first().waitFor();
         const title = path === '/' ? 'live' : path.slice(1).replace('/', '-');
-        await browser.picture(page, `${title}-${size}-${colorScheme}-${language}`);
+        await browser.smallPicture(page, `${title}-${size}-${colorScheme}-${language}`);
         found.push(...(await complaints(browser, page, `${path} ${size} ${colorScheme} ${language}`)));
       }
       await page.context().close();

@@ -67,6 +67,44 @@ async function everyRow(page, name) {
   await row.waitFor();
 }
 
+/** Chooses the letters of a topic, sends them again, and sees what became of them: further letters. */
+export async function replayLetters({ browser, admin, topic, say }) {
+  const page = await browser.page(WIDE);
+  await logIn(page, admin);
+  await page.goto('/admin/dead-letters');
+  const rows = page.getByRole('row').filter({ hasText: topic });
+  await rows.first().waitFor();
+  const before = await rows.count();
+  const again = page.getByRole('button', { name: /^Send / }).first();
+  if (await again.isEnabled()) throw new Error('nothing is chosen, and yet there is something to send');
+  await rows.first().getByRole('checkbox').check();
+  await again.click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Send 1 letter again' }).click();
+  await page.getByText('1 letter was sent again.').waitFor();
+  await rows.nth(before).waitFor();
+  await browser.picture(page, 'letters-replayed');
+  await page.getByRole('link', { name: 'Audit log' }).click();
+  await page.getByRole('row', { name: 'authz_admin' }).filter({ hasText: 'replayed 1 dead letters' }).waitFor();
+  say('replayed', { before });
+}
+
+/** A pool of many actors: the page shows some, and more when it is asked to, never all. */
+export async function manyActors({ browser, admin, pool, say }) {
+  const page = await browser.page(WIDE);
+  await logIn(page, admin);
+  await page.goto('/admin/actors');
+  const rows = page.locator(`tr[data-path^="${pool}/"]`);
+  await rows.nth(19).waitFor();
+  const first = await rows.count();
+  await page.getByRole('button', { name: `Show more: ${pool}` }).click();
+  await page.locator('tr[data-more="100"]').waitFor();
+  const more = await rows.count();
+  const fold = page.locator(`tr[data-path="${pool}"]`).getByRole('button');
+  await fold.click();
+  await rows.first().waitFor({ state: 'detached' });
+  say('shown', { first, more });
+}
+
 /** Who is none is told so, and sees nothing. */
 export async function notForUsers({ browser, person, say }) {
   const page = await browser.page();

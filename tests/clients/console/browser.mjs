@@ -1,6 +1,6 @@
 // Chromium of the system, with a fake camera; and what all scenarios do.
 
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 
 /** As long as the test waits: a machine under load is slow, not broken. */
@@ -49,6 +49,13 @@ export async function open(folder, { name, base, pictures, camera }) {
   return {
     page,
     axe,
+    /** Of the window, in WebP: a quarter of a PNG, for pictures that are kept in the repository. */
+    async smallPicture(page, title) {
+      const session = await page.context().newCDPSession(page);
+      const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: 75 });
+      await session.detach();
+      await writeFile(`${pictures}/${title}.webp`, Buffer.from(data, 'base64'));
+    },
     picture: (page, title, more) => page.screenshot({ path: `${pictures}/${title}.png`, ...more }),
     pictures: (why) =>
       Promise.allSettled(

@@ -33,6 +33,25 @@ export async function reconnect({ browser, device, turn }) {
   await shows(page, device, '3.0000');
 }
 
+/** A recorded track is replayed: each device comes up by itself, moves, and stands at last where the record ends. */
+export async function replayed({ browser, last, turn, say }) {
+  const page = await browser.page(WIDE);
+  await page.goto('/');
+  await isLive(page);
+  await turn('connected');
+  await page.locator(`.live[data-devices="${last.length}"]`).waitFor();
+  await page.getByRole('button', { name: last[0].device }).click();
+  await page.locator('.charts canvas').nth(1).waitFor();
+  await turn('moving');
+  for (const { device, x, y } of last) {
+    await shows(page, device, x);
+    await shows(page, device, y);
+  }
+  await browser.picture(page, 'live-replayed');
+  const received = Number(await page.locator('.live').getAttribute('data-received'));
+  say('arrived', { received });
+}
+
 /** Many devices: all are there, all move, and the picture is drawn. Frames a second are measured, as browsers show them. */
 export async function crowd({ browser, devices, seconds, say, turn }) {
   const page = await browser.page(WIDE);

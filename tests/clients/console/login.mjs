@@ -36,7 +36,10 @@ export async function qrLogin({ browser, person, camera, say }) {
   await logIn(phone, person);
   await scanned(phone);
   await screen.getByText('Scanned. Approve the login on your phone.').waitFor();
-  await browser.picture(phone, 'approve-phone', { fullPage: true });
+  await browser.smallPicture(phone, 'approve-phone-light-en');
+  await phone.emulateMedia({ colorScheme: 'dark' });
+  await browser.smallPicture(phone, 'approve-phone-dark-en');
+  await phone.emulateMedia({ colorScheme: 'light' });
   const asked = await phone.locator('.facts').innerText();
   const boxes = [];
   for (const name of ['Approve', 'Deny']) boxes.push(await phone.getByRole('button', { name, exact: true }).boundingBox());

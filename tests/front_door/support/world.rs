@@ -140,10 +140,18 @@ impl World {
 
     /// Another daemon on the same services, with the same keys.
     pub(crate) async fn another(&self) -> Self {
+        self.another_with(Setup::default()).await
+    }
+
+    /// The same, with settings of its own.
+    pub(crate) async fn another_with(&self, setup: Setup) -> Self {
         let folder = folder();
         let data_dir = folder.path().join("data");
         let mut config = DaemonConfig::default();
         config.environment.clone_from(&self.environment);
+        for (key, value) in &setup.settings {
+            config = config.set(key, value);
+        }
         let environment = config.environment.clone();
         let daemon = Daemon::spawn(&BINARY, config, &data_dir).await.unwrap();
         let embedded_broker = self.embedded_broker;

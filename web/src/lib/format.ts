@@ -33,6 +33,14 @@ export function number(value: number, fractionDigits = 0): string {
   }).format(value);
 }
 
+/** `512 B`, `3.4 MiB`. */
+export function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const step = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), units.length - 1);
+  const value = count / 1024 ** step;
+  return `${number(value, step > 0 && value < 10 ? 1 : 0)} ${units[step]}`;
+}
+
 /** A coordinate: as many digits as tell positions apart. */
 export function coordinate(value: number): string {
   return value.toFixed(Math.abs(value) >= 1000 ? 2 : 4);

@@ -114,6 +114,29 @@ export interface DeadLetter {
   payloadBytes: number;
 }
 
+/** What became of a letter that was replayed. */
+export interface Replayed {
+  cursor: string;
+  topic: string;
+  outcome: 'published' | 'produced' | 'skipped';
+  reason?: string;
+}
+
+/** Who holds a lease: a daemon, by the identity of its journal. */
+export interface Lease {
+  owner: string | null;
+  epoch: number | null;
+}
+
+/** GET /api/v1/admin/stream */
+export interface StreamState {
+  daemon: string;
+  journal: { records: number; bytes: number; bytesMax: number; full: boolean };
+  ingest: Lease;
+  partitions: (Lease & { partition: number; lagRecords: number | null })[];
+  leaseError?: string;
+}
+
 export type ActorStatus = 'starting' | 'running' | 'restarting' | 'stopping' | 'stopped';
 
 export interface Mailbox {

@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orinoco_ports::{Intake, MqttError, MqttLink, MqttSource, Running, Server, ServerError};
+use orinoco_ports::{InboundMessage, Intake, MqttError, MqttLink, MqttSource, Running, Server, ServerError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -89,6 +89,27 @@ impl EmbeddedBroker {
     /// What has happened since the process began.
     pub fn counters(&self) -> BrokerCounters {
         self.counters.snapshot()
+    }
+}
+
+impl EmbeddedBroker {
+    /// Takes a message of this process as one of a device: it is in the journal when this returns. Subscribers get none of it.
+    ///
+    /// # Errors
+    /// [`MqttError::Unavailable`]: nobody ingests here at present, or the journal is full. It may have been taken where the journal did not
+    /// answer in time.
+    pub async fn take(&self, topic: &str, payload: &[u8]) -> Result<(), MqttError> {
+        let message = InboundMessage { topic, payload, traceparent: None, redelivered: false, packet_id: None };
+        self.gate.accept(message).await.map_err(|refusal| MqttError::Unavailable {
+            url: format!("mqtt://{} (embedded)", self.options.listen),
+            reason: match refusal {
+                gate::Refusal::Closed => "nobody ingests here at present",
+                gate::Refusal::Full => "the journal is full",
+                gate::Refusal::Slow => "the journal does not answer in time",
+                gate::Refusal::Panicked => "the intake failed",
+            }
+            .to_owned(),
+        })
     }
 }
 

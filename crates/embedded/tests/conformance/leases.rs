@@ -11,8 +11,8 @@ struct Directory(TempDir);
 
 #[async_trait]
 impl LeasesFactory for Directory {
-    async fn open(&self, _owner: &str) -> Arc<dyn Leases> {
-        Arc::new(LocalLeases::open(&self.0.path().join("leases.json")).unwrap())
+    async fn open(&self, owner: &str) -> Arc<dyn Leases> {
+        Arc::new(LocalLeases::open(&self.0.path().join("leases.json"), owner).unwrap())
     }
 }
 

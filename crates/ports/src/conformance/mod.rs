@@ -207,6 +207,7 @@ macro_rules! conformance_tests {
         $crate::conformance_cases! { leases, $factory;
             free_leases_are_taken_all_at_once
             a_lease_held_on_keeps_its_epoch
+            who_holds_what_is_shown_with_its_epoch
             wanting_nothing_is_allowed
             the_next_run_of_an_owner_takes_over_at_once_with_a_higher_epoch
             a_released_lease_comes_back_with_a_higher_epoch
@@ -219,6 +220,7 @@ macro_rules! conformance_tests {
     (shared_leases, $factory:expr) => {
         $crate::conformance_cases! { shared_leases, $factory;
             a_held_lease_is_not_given_to_another
+            each_owner_sees_what_the_others_hold
             another_owner_waits_until_a_lease_has_run_out
             a_renewed_lease_does_not_run_out
             a_released_lease_is_had_by_the_next_owner_at_once

@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Lease, LeaseError, Leases, Sharing};
+use orinoco_ports::{BackendInfo, Holding, Lease, LeaseError, Leases, Sharing};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -115,6 +115,13 @@ impl Leases for PostgresLeases {
     async fn leave(&self) -> Result<(), LeaseError> {
         let arguments: [Argument<'_>; 2] = [(&self.owner, Type::TEXT), (&self.session, Type::TEXT)];
         self.ask(include_str!("leave.sql"), &arguments).await.map(drop)
+    }
+
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError> {
+        let sql = r#"select name, owner, epoch from lease where expires_at > now() order by name collate "C""#;
+        let holding =
+            |row: &Row| Holding { name: row.get(0), owner: row.get(1), epoch: row.get::<_, i64>(2).unsigned_abs() };
+        Ok(self.ask(sql, &[]).await?.iter().map(holding).collect())
     }
 
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use orinoco_domain::{Axis, DeviceId, Position, RawRecord};
 use orinoco_ports::{
-    Applied, BackendInfo, Batch, CoordinateStore, DeadLetterPage, Fetched, HistoryPage, InboundMessage, Intake, Lease,
-    LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication, RecordLog, Refused,
+    Applied, BackendInfo, Batch, CoordinateStore, DeadLetterPage, Fetched, HistoryPage, Holding, InboundMessage, Intake,
+    Lease, LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication, RecordLog, Refused,
     Sharing, SnapshotEntry, SnapshotPage, StoreError, Subscription,
 };
 
@@ -176,6 +176,10 @@ impl Leases for Remote<Arc<dyn Leases>> {
 
     async fn release(&self, names: &[String]) -> Result<(), LeaseError> {
         self.link.call("release", self.near.release(names)).await?
+    }
+
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError> {
+        self.link.call("holdings", self.near.holdings()).await?
     }
 
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::http::{
-    api::admin::{ChangeBody, CreateBody, KillBody},
+    api::{
+        admin::{ChangeBody, CreateBody, KillBody},
+        dead_letters::ReplayBody,
+    },
     openapi::{
         operation::{Access, Operation},
         schemas::{CONNECTION, device, reference, text},
@@ -86,6 +89,16 @@ pub(super) fn actors() -> Operation {
     )
 }
 
+pub(super) fn pool_children() -> Operation {
+    let path = json!({
+        "name": "path", "in": "query", "required": true, "description": "Of the pool, as the tree has it.", "schema": text(),
+    });
+    of("poolChildren", "Children of a pool, in order of their keys; the tree has the first 20")
+        .parameter(path)
+        .page(text())
+        .answer(200, "A page of them", reference("PoolChildren"))
+}
+
 pub(super) fn kill_actor() -> Operation {
     of("killActor", "Kills an actor; its supervisor starts it again")
         .describe("For administrators, where supervision.toml says `[chaos] allow_kill = true`.")
@@ -99,6 +112,25 @@ pub(super) fn dead_letters() -> Operation {
         200,
         "A page of them",
         reference("DeadLetters"),
+    )
+}
+
+pub(super) fn replay_dead_letters() -> Operation {
+    of("replayDeadLetters", "Sends dead letters the way of a device's message again, as `orinoco dlq replay` does")
+        .describe(
+            "For administrators. In the order of the list. Letters stay where they are; one that is still not understood becomes a further \
+             one. 503: the broker or the log went away; the detail says how many were replayed, and at which it ended.",
+        )
+        .json::<ReplayBody>()
+        .answer(200, "What became of each", reference("ReplayedDeadLetters"))
+        .errors(&[404])
+}
+
+pub(super) fn stream() -> Operation {
+    of("stream", "The journal, and who holds which partition and is how far behind").answer(
+        200,
+        "As this daemon sees it",
+        reference("StreamState"),
     )
 }
 

@@ -39,7 +39,10 @@ pub(super) fn describe(endpoint: Endpoint) -> Operation {
         Endpoint::RevokeDeviceSecret => administration::revoke_device_secret(),
         Endpoint::Connections => administration::connections(),
         Endpoint::Actors => administration::actors(),
+        Endpoint::PoolChildren => administration::pool_children(),
         Endpoint::KillActor => administration::kill_actor(),
+        Endpoint::Stream => administration::stream(),
+        Endpoint::ReplayDeadLetters => administration::replay_dead_letters(),
         Endpoint::DeadLetters => administration::dead_letters(),
         Endpoint::Audit => administration::audit(),
     }

@@ -14,18 +14,48 @@ const DEPTH_MAX = 6;
 /** Of a pool child's key; its path, with all of it, is where the pointer rests. */
 const KEY_LENGTH_MAX = 12;
 
-/** A line of the table: a node, or one of a pool's children. */
+/** Further children of a pool with each press of the button, and at most: a table of thousands helps nobody. */
+const CHILDREN_MORE = 80;
+const CHILDREN_MAX = 500;
+
+/** The tree, and of some pools more children than it has. */
+async function load(wanted: ReadonlyMap<string, number>): Promise<ActorTree> {
+  const tree = await call<ActorTree>('GET', 'admin/actors');
+  const pools = [...wanted].map(async ([path, limit]) => {
+    const query = `path=${encodeURIComponent(path)}&limit=${Math.min(limit, CHILDREN_MAX)}`;
+    const { children } = await call<{ children: PoolChild[] }>('GET', `admin/actors/children?${query}`);
+    const pool = find(tree.actors.root, path)?.pool;
+    if (pool !== undefined) pool.children = children;
+  });
+  await Promise.all(pools);
+  return tree;
+}
+
+function find(node: ActorNode, path: string): ActorNode | undefined {
+  if (node.path === path) return node;
+  for (const child of node.children ?? []) {
+    const found = find(child, path);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** A line of the table: a node, one of a pool's children, or that there are more of them. */
 interface Line {
   path: string;
   name: string;
   depth: number;
   node?: ActorNode;
   child?: PoolChild;
+  /** Children of the pool that are shown, where there are more. */
+  more?: number;
+  live?: number;
 }
 
 export function ActorsPage() {
   const { admin, actors } = words.value;
-  const tree = useResource(() => call<ActorTree>('GET', 'admin/actors'), EVERY_MS);
+  const [wanted, setWanted] = useState<ReadonlyMap<string, number>>(new Map());
+  const tree = useResource(() => load(wanted), EVERY_MS);
   const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
   const [victim, setVictim] = useState<string>();
   const toggle = (path: string) => {
@@ -45,10 +75,11 @@ export function ActorsPage() {
             <Table dense caption={admin.actors} head={head(value.killAllowed)} numeric={[2, 4, 5, 6, 7]}>
               {lines(value.actors.root, folded).map((line) => (
                 <Row
-                  key={line.path}
+                  key={line.more === undefined ? line.path : `${line.path}/…`}
                   line={line}
                   isFolded={folded.has(line.path)}
                   onFold={() => toggle(line.path)}
+                  onMore={() => setWanted(new Map(wanted).set(line.path, (line.more ?? 0) + CHILDREN_MORE))}
                   onKill={value.killAllowed ? () => setVictim(line.path) : undefined}
                 />
               ))}
@@ -92,7 +123,12 @@ function lines(node: ActorNode, folded: ReadonlySet<string>, depth = 0): Line[] 
     depth: depth + 1,
     child,
   }));
-  return [line, ...children, ...ofPool];
+  const { pool } = node;
+  const isMore = pool !== undefined && pool.children.length > 0 && pool.live > pool.children.length;
+  const more = isMore
+    ? [{ path: node.path, name: '', depth: depth + 1, more: pool.children.length, live: pool.live }]
+    : [];
+  return [line, ...children, ...ofPool, ...more];
 }
 
 /** A pool's shares are its own affair, unless something is wrong with one. */
@@ -108,12 +144,32 @@ const KINDS: Record<ActorStatus, 'good' | 'warn' | 'bad' | 'plain'> = {
   stopped: 'plain',
 };
 
-function Row(props: { line: Line; isFolded: boolean; onFold: () => void; onKill: (() => void) | undefined }) {
+function Row(props: {
+  line: Line;
+  isFolded: boolean;
+  onFold: () => void;
+  onMore: () => void;
+  onKill: (() => void) | undefined;
+}) {
   const { actors } = words.value;
   const { line, isFolded } = props;
   const { node, child } = line;
   const status = node?.status ?? child?.status ?? 'stopped';
   const mailbox = node?.mailbox ?? child?.mailbox;
+  if (line.more !== undefined) {
+    return (
+      <tr data-more={line.more}>
+        <th scope="row" class={`depth-${Math.min(line.depth, DEPTH_MAX)}`} colSpan={props.onKill ? 10 : 9}>
+          <span class="leaf quiet number">{actors.shown(line.more, number(line.live ?? 0))}</span>{' '}
+          {line.more < CHILDREN_MAX && (
+            <button type="button" class="small" aria-label={`${actors.more}: ${line.path}`} onClick={props.onMore}>
+              {actors.more}
+            </button>
+          )}
+        </th>
+      </tr>
+    );
+  }
   const hasChildren = (node?.children?.length ?? 0) + (node?.pool?.children.length ?? 0) > 0;
   return (
     <tr data-path={line.path} data-incarnation={node?.incarnation ?? child?.incarnation} data-status={status}>

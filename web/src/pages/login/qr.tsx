@@ -2,6 +2,7 @@
 // while somebody looks.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { about } from '../../lib/about';
 import { HttpError, request } from '../../lib/http';
 import { begin } from '../../lib/login';
 import type { Challenge, ChallengeStatus, Tokens } from '../../lib/types';
@@ -18,7 +19,7 @@ type State =
   | { is: 'failed'; error: unknown }
   /** It waits for somebody who looks. */
   | { is: 'paused' }
-  | { is: 'shown'; id: string; status: ChallengeStatus; expiresAt: number };
+  | { is: 'shown'; id: string; status: ChallengeStatus; expiresAt: number; link: string };
 
 export function QrLogin() {
   const { qr } = words.value;
@@ -52,6 +53,11 @@ export function QrLogin() {
       <p role="status" class="state">
         {qr.states[state.status]}
       </p>
+      {state.status === 'PENDING' && isLoopback(state.link) && (
+        <p class="quiet">
+          {qr.loopback} <a href={state.link}>{qr.link}</a>
+        </p>
+      )}
       {isOver ? (
         <button type="button" class="primary" onClick={restart}>
           {qr.newCode}
@@ -60,6 +66,13 @@ export function QrLogin() {
         <Countdown until={state.expiresAt} />
       )}
     </div>
+  );
+}
+
+/** No phone reaches it: another window of this machine does. */
+function isLoopback(link: string): boolean {
+  return (
+    about.value?.publicUrl === new URL(link).origin && /^(localhost|127\..*|\[::1\])$/.test(new URL(link).hostname)
   );
 }
 
@@ -102,6 +115,7 @@ function follow(show: (state: State) => void, onExpired: () => void): () => void
   let events: EventSource | undefined;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let path: string | undefined;
+  let link = '';
   const end = () => {
     isOver = true;
     events?.close();
@@ -114,7 +128,7 @@ function follow(show: (state: State) => void, onExpired: () => void): () => void
       end();
       return onExpired();
     }
-    show({ is: 'shown', id, status, expiresAt: Date.now() + expiresIn * 1000 });
+    show({ is: 'shown', id, status, expiresAt: Date.now() + expiresIn * 1000, link });
     if (status === 'APPROVED' && otc !== undefined) {
       end();
       path = undefined;
@@ -132,8 +146,9 @@ function follow(show: (state: State) => void, onExpired: () => void): () => void
       retry = setTimeout(listen, RETRY_AFTER_MS);
     };
   };
-  request<Challenge>('POST', 'qr/challenges', {})
+  request<Challenge & { qrPayload: string }>('POST', 'qr/challenges', {})
     .then((challenge) => {
+      link = challenge.qrPayload;
       path = `qr/challenges/${challenge.challengeId}`;
       if (isOver) return cancel(path);
       see(challenge);

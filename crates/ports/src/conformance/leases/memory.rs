@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::LeasesFactory;
-use crate::{BackendInfo, Lease, LeaseError, Leases, Sharing};
+use crate::{BackendInfo, Holding, Lease, LeaseError, Leases, Sharing};
 
 #[derive(Default)]
 pub struct MemoryLeases {
@@ -108,6 +108,15 @@ impl Leases for Run {
             lease.expires = None;
         }
         Ok(())
+    }
+
+    async fn holdings(&self) -> Result<Vec<Holding>, LeaseError> {
+        let now = Instant::now();
+        let table = self.table.lock().unwrap();
+        let held = table.held.iter().filter(|(_, lease)| lease.expires.is_some_and(|expires| expires > now));
+        let holding =
+            |(name, lease): (&String, &Held)| Holding { name: name.clone(), owner: lease.owner.clone(), epoch: lease.epoch };
+        Ok(held.map(holding).collect())
     }
 
     async fn probe(&self) -> Result<BackendInfo, LeaseError> {

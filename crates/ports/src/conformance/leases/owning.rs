@@ -1,7 +1,7 @@
 //! One owner, over its runs.
 
 use super::{LONG, LeasesFactory, hold, hold_one, names};
-use crate::{Sharing, conformance::within_deadline};
+use crate::{Holding, Sharing, conformance::within_deadline};
 
 pub async fn free_leases_are_taken_all_at_once(factory: &dyn LeasesFactory) {
     let leases = factory.open("one").await;
@@ -21,6 +21,21 @@ pub async fn a_lease_held_on_keeps_its_epoch(factory: &dyn LeasesFactory) {
     }
     let more = hold(&*leases, &["partition/1", "ingest"], LONG).await;
     assert_eq!((more.len(), &more[1]), (2, &first[0]));
+}
+
+pub async fn who_holds_what_is_shown_with_its_epoch(factory: &dyn LeasesFactory) {
+    let leases = factory.open("one").await;
+    assert_eq!(within_deadline("holdings", leases.holdings()).await.unwrap(), []);
+    let held = hold(&*leases, &["partition/0", "ingest"], LONG).await;
+    let shown = within_deadline("holdings", leases.holdings()).await.unwrap();
+    let expected = [&held[1], &held[0]].map(|lease| Holding {
+        name: lease.name.clone(),
+        owner: "one".to_owned(),
+        epoch: lease.epoch,
+    });
+    assert_eq!(shown, expected, "in order of name");
+    within_deadline("release", leases.release(&names(&["ingest"]))).await.unwrap();
+    assert_eq!(within_deadline("holdings", leases.holdings()).await.unwrap(), expected[1..]);
 }
 
 pub async fn wanting_nothing_is_allowed(factory: &dyn LeasesFactory) {

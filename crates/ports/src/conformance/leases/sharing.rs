@@ -24,6 +24,17 @@ pub async fn a_held_lease_is_not_given_to_another(factory: &dyn LeasesFactory) {
     assert_eq!(held.iter().map(|lease| lease.name.as_str()).collect::<Vec<_>>(), ["partition/1"]);
 }
 
+pub async fn each_owner_sees_what_the_others_hold(factory: &dyn LeasesFactory) {
+    let (one, two) = (factory.open("one").await, factory.open("two").await);
+    hold_one(&*one, "ingest", LONG).await;
+    hold_one(&*two, "partition/0", LONG).await;
+    for leases in [&one, &two] {
+        let shown = within_deadline("holdings", leases.holdings()).await.unwrap();
+        let shown: Vec<_> = shown.iter().map(|holding| (holding.name.as_str(), holding.owner.as_str())).collect();
+        assert_eq!(shown, [("ingest", "one"), ("partition/0", "two")]);
+    }
+}
+
 pub async fn another_owner_waits_until_a_lease_has_run_out(factory: &dyn LeasesFactory) {
     let (one, two) = (factory.open("one").await, factory.open("two").await);
     let epoch = hold_one(&*one, "ingest", SHORT).await;

@@ -2,7 +2,6 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use anyhow::bail;
 use orinoco_ports::{LogError, RecordLog, StoredDeadLetter};
 
 const PAGE_LETTERS_MAX: usize = 500;
@@ -10,7 +9,7 @@ const PAGE_LETTERS_MAX: usize = 500;
 const IDS_MAX: usize = 10_000;
 
 /// The letters of a log, oldest first.
-pub(super) struct Letters<'a> {
+pub(crate) struct Letters<'a> {
     log: &'a dyn RecordLog,
     page: VecDeque<StoredDeadLetter>,
     /// Where the next page starts; `None` after the last.
@@ -20,13 +19,13 @@ pub(super) struct Letters<'a> {
 }
 
 impl<'a> Letters<'a> {
-    pub(super) fn new(log: &'a dyn RecordLog) -> Self {
+    pub(crate) fn new(log: &'a dyn RecordLog) -> Self {
         Self { log, page: VecDeque::new(), cursor: Some(None), seen: HashSet::new(), seen_in_order: VecDeque::new() }
     }
 
     /// # Errors
     /// [`LogError`]: the log can't be read.
-    pub(super) async fn next(&mut self) -> Result<Option<StoredDeadLetter>, LogError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<StoredDeadLetter>, LogError> {
         loop {
             while let Some(letter) = self.page.pop_front() {
                 if self.is_new(&letter) {
@@ -56,22 +55,8 @@ impl<'a> Letters<'a> {
     }
 }
 
-/// The letter that `list` shows with this cursor.
-///
-/// # Errors
-/// There is none, or the log can't be read.
-pub(super) async fn find(log: &dyn RecordLog, cursor: &str) -> anyhow::Result<StoredDeadLetter> {
-    let mut letters = Letters::new(log);
-    while let Some(letter) = letters.next().await? {
-        if letter.cursor == cursor {
-            return Ok(letter);
-        }
-    }
-    bail!("there is no dead letter {cursor:?}; `orinoco dlq list` shows those that are there")
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Mutex;
     use std::time::Duration;
@@ -83,18 +68,18 @@ pub(super) mod tests {
     use super::*;
 
     /// A log of dead letters in memory, in pages of two, that remembers what is produced.
-    pub(in crate::commands::dlq) struct FixedLog {
+    pub(crate) struct FixedLog {
         letters: Vec<StoredDeadLetter>,
-        pub(in crate::commands::dlq) produced: Mutex<Vec<(u32, Axis, RawRecord)>>,
+        pub(crate) produced: Mutex<Vec<(u32, Axis, RawRecord)>>,
     }
 
     impl FixedLog {
-        pub(in crate::commands::dlq) fn new(letters: impl Into<Vec<StoredDeadLetter>>) -> Self {
+        pub(crate) fn new(letters: impl Into<Vec<StoredDeadLetter>>) -> Self {
             Self { letters: letters.into(), produced: Mutex::default() }
         }
     }
 
-    pub(in crate::commands::dlq) fn letter(number: u64, topic: &str, payload: &[u8]) -> StoredDeadLetter {
+    pub(crate) fn letter(number: u64, topic: &str, payload: &[u8]) -> StoredDeadLetter {
         StoredDeadLetter {
             cursor: number.to_string(),
             id: Some(format!("j/{number}")),

@@ -1,15 +1,17 @@
 //! Publishes payloads as a device would: MQTT 5.0, QoS 1, one at a time.
 //!
 //! The client is never destroyed. The C library may still refer to one whose connection failed, and stops its threads with the last one,
-//! which races with the next that is made; either corrupts the heap. A command makes one client and ends.
+//! which races with the next that is made; either corrupts the heap. A command makes one client and ends; the daemon keeps its client
+//! as long as its connection lasts, so that what stays behind is one client a connection that broke.
 
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use paho_mqtt::{AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, QOS_1};
-use tokio::time::timeout;
+use paho_mqtt::{AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, QOS_1};
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::config::Config;
 
@@ -18,7 +20,7 @@ const PUBACK_MAX: Duration = Duration::from_secs(10);
 
 /// Whither payloads go.
 #[async_trait]
-pub(super) trait Publish: Send + Sync {
+pub trait Publish: Send + Sync {
     /// Returns when the broker has taken it over (PUBACK).
     ///
     /// # Errors
@@ -27,7 +29,7 @@ pub(super) trait Publish: Send + Sync {
 }
 
 /// A connection to the broker that devices publish to.
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     client: ManuallyDrop<AsyncClient>,
     url: String,
 }
@@ -35,7 +37,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// # Errors
     /// The broker can't be reached, or refused us.
-    pub(super) async fn connect(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(config: &Config) -> anyhow::Result<Self> {
         let url = config.mqtt_url();
         // An empty client id: the broker gives one, so that nobody is thrown out.
         let options = CreateOptionsBuilder::new()
@@ -44,24 +46,30 @@ impl Publisher {
             .persistence(PersistenceType::None)
             .finalize();
         let client = ManuallyDrop::new(AsyncClient::new(options).context("the MQTT client can't be made")?);
-        let mut connect = ConnectOptionsBuilder::new_v5();
-        connect.clean_start(true).connect_timeout(CONNECT_MAX);
-        if let Some(username) = &config.mqtt.username {
-            connect.user_name(username);
-        }
-        if let Some(password) = &config.mqtt.password {
-            connect.password(password.expose());
-        }
+        let options = connect_options(config);
         let place = || format!("MQTT broker {url} (mqtt.url) can't be reached; is it running, or `orinoco serve`?");
-        timeout(CONNECT_MAX * 2, client.connect(connect.finalize())).await.with_context(place)?.with_context(place)?;
+        timeout(CONNECT_MAX * 2, client.connect(options)).await.with_context(place)?.with_context(place)?;
         Ok(Self { client, url })
     }
 
     /// Ends the connection in order.
-    pub(super) async fn disconnect(self) {
+    pub(crate) async fn disconnect(self) {
         // Everything was acknowledged; how the connection ends matters to nobody.
         let _ = timeout(CONNECT_MAX, self.client.disconnect(None)).await;
     }
+}
+
+/// Made apart: the builder can't cross an await.
+fn connect_options(config: &Config) -> ConnectOptions {
+    let mut connect = ConnectOptionsBuilder::new_v5();
+    connect.clean_start(true).connect_timeout(CONNECT_MAX);
+    if let Some(username) = &config.mqtt.username {
+        connect.user_name(username);
+    }
+    if let Some(password) = &config.mqtt.password {
+        connect.password(password.expose());
+    }
+    connect.finalize()
 }
 
 #[async_trait]
@@ -72,6 +80,34 @@ impl Publish for Publisher {
             Ok(outcome) => outcome.with_context(|| format!("MQTT broker {} did not take it", self.url)),
             Err(_) => bail!("MQTT broker {} sent no PUBACK within {} s", self.url, PUBACK_MAX.as_secs()),
         }
+    }
+}
+
+/// A [`Publisher`] that connects when it is first needed, and again after its connection has ended.
+pub struct KeptPublisher {
+    config: Arc<Config>,
+    connected: Mutex<Option<Publisher>>,
+}
+
+impl KeptPublisher {
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { config, connected: Mutex::new(None) }
+    }
+}
+
+#[async_trait]
+impl Publish for KeptPublisher {
+    async fn publish(&self, topic: &str, payload: Vec<u8>) -> anyhow::Result<()> {
+        let mut connected = self.connected.lock().await;
+        let publisher = match connected.take().filter(|publisher| publisher.client.is_connected()) {
+            Some(publisher) => publisher,
+            None => Publisher::connect(&self.config).await?,
+        };
+        publisher.publish(topic, payload).await?;
+        // One that failed, or whose caller went away, is not used again.
+        *connected = Some(publisher);
+        Ok(())
     }
 }
 
@@ -114,6 +150,16 @@ mod tests {
             (topic.as_str(), payload.as_slice(), paho_mqtt::QoS::AtLeastOnce)
         );
         publisher.disconnect().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_connection_does_for_many_payloads() {
+        let broker = Mosquitto::shared().await.unwrap();
+        let kept = KeptPublisher::new(Arc::new(config(broker.url())));
+        for number in 0..3 {
+            kept.publish(&unique_name("kept"), vec![number]).await.unwrap();
+            assert!(kept.connected.lock().await.as_ref().unwrap().client.is_connected());
+        }
     }
 
     #[tokio::test]
