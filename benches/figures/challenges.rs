@@ -97,7 +97,11 @@ async fn make_all(address: &Arc<str>) -> anyhow::Result<f64> {
 }
 
 /// `paced_from`: [`PER_SECOND`] since then.
-pub(crate) async fn make(address: &Arc<str>, range: std::ops::Range<usize>, paced_from: Option<Instant>) -> anyhow::Result<()> {
+pub(crate) async fn make(
+    address: &Arc<str>,
+    range: std::ops::Range<usize>,
+    paced_from: Option<Instant>,
+) -> anyhow::Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut makers = JoinSet::new();
     for _ in 0..CONNECTIONS {

@@ -13,8 +13,8 @@ mod publisher;
 mod replay;
 
 pub(crate) use letters::Letters;
-pub use publisher::{KeptPublisher, Publish};
 pub(crate) use publisher::Publisher;
+pub use publisher::{KeptPublisher, Publish};
 pub(crate) use replay::{Outcome, Replayed, Targets};
 
 #[cfg(test)]

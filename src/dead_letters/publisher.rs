@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use paho_mqtt::{AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, QOS_1};
+use paho_mqtt::{
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, QOS_1,
+};
 use tokio::{sync::Mutex, time::timeout};
 
 use crate::config::Config;

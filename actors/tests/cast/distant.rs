@@ -9,7 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_ports::{BackendInfo, Holding, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource, Sharing};
+use orinoco_ports::{
+    BackendInfo, Holding, Intake, Lease, LeaseError, Leases, MqttError, MqttLink, MqttSource, Sharing,
+};
 
 const DISTANCE: Duration = Duration::from_millis(40);
 

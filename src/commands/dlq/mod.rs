@@ -117,8 +117,8 @@ fn summary(letter: &StoredDeadLetter) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::dead_letters::fixtures::{FixedLog, letter};
     use crate::commands::output::tests::Captured;
+    use crate::dead_letters::fixtures::{FixedLog, letter};
 
     async fn dlq(command: DlqCommand) -> (anyhow::Result<ExitCode>, String) {
         let letters = [letter(0, "a", b"1"), letter(1, "b/c", b"\xff\x00"), letter(1, "b/c", b"\xff\x00")];

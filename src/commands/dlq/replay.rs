@@ -194,5 +194,4 @@ mod tests {
         assert_eq!((tally.replayed, tally.skipped), (0, 6));
         assert!(text.contains("1  skipped, from a/+: its topic holds a wildcard\n"), "{text}");
     }
-
 }

@@ -60,8 +60,8 @@ fn hexdump(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::dead_letters::fixtures::letter;
     use super::*;
+    use crate::dead_letters::fixtures::letter;
 
     #[test]
     fn text_is_shown_as_it_is() {

@@ -174,7 +174,8 @@ pub(super) async fn pool_children(request: &Request) -> Result<Response, Problem
     request.administrator().await?;
     let tree = request.deps.tree.tree().ok_or_else(starting)?;
     let path = query.text("path").ok_or_else(|| wrong("path", "is missing; name a pool, as the tree does"))?;
-    let children = tree.children(path, query.text("after"), limit).map_err(|_| wrong("path", "is no pool of the tree"))?;
+    let children =
+        tree.children(path, query.text("after"), limit).map_err(|_| wrong("path", "is no pool of the tree"))?;
     let next = (children.len() == limit).then(|| children.last().map(|child| child.key.clone())).flatten();
     let mut body = json!({ "children": children });
     if let Some(next) = next {

@@ -134,7 +134,9 @@ async fn find(request: &Request, body: ReplayBody) -> Result<Vec<StoredDeadLette
     loop {
         let page = request.deps.log.dead_letters(after.as_deref(), LETTERS_MAX).await;
         let page = page.map_err(|error| match error {
-            LogError::Misconfigured(_) if is_first && after.is_some() => body::wrong("after", &"is no cursor of the list"),
+            LogError::Misconfigured(_) if is_first && after.is_some() => {
+                body::wrong("after", &"is no cursor of the list")
+            }
             error => {
                 tracing::debug!(%error, "dead letters can't be read");
                 away()

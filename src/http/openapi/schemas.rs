@@ -263,7 +263,10 @@ fn replayed() -> Value {
     object(&[
         ("cursor", text()),
         ("topic", text()),
-        ("outcome", described(one_of(&["published", "produced", "skipped"]), "To its MQTT topic, or into its Kafka topic.")),
+        (
+            "outcome",
+            described(one_of(&["published", "produced", "skipped"]), "To its MQTT topic, or into its Kafka topic."),
+        ),
         ("reason?", described(text(), "Why it was skipped.")),
     ])
 }

@@ -35,9 +35,7 @@ use super::{
 use crate::{
     control::TreeSlot,
     dead_letters::fixtures::{Broker, broker},
-    http::{
-        Access, Console, Denied, HttpDeps, Origins, PublicOnly, ReplayDeps, StreamDeps, StreamTable, Viewer,
-    },
+    http::{Access, Console, Denied, HttpDeps, Origins, PublicOnly, ReplayDeps, StreamDeps, StreamTable, Viewer},
     ws::WsConnections,
 };
 

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use orinoco_domain::{Axis, DeviceId, Position, RawRecord};
 use orinoco_ports::{
-    Applied, BackendInfo, Batch, CoordinateStore, DeadLetterPage, Fetched, HistoryPage, Holding, InboundMessage, Intake,
-    Lease, LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication, RecordLog, Refused,
-    Sharing, SnapshotEntry, SnapshotPage, StoreError, Subscription,
+    Applied, BackendInfo, Batch, CoordinateStore, DeadLetterPage, Fetched, HistoryPage, Holding, InboundMessage,
+    Intake, Lease, LeaseError, Leases, LogError, MqttError, MqttLink, MqttSource, PartitionState, Publication,
+    RecordLog, Refused, Sharing, SnapshotEntry, SnapshotPage, StoreError, Subscription,
 };
 
 use super::{Link, link::Unreachable};

@@ -114,8 +114,11 @@ impl Leases for Run {
         let now = Instant::now();
         let table = self.table.lock().unwrap();
         let held = table.held.iter().filter(|(_, lease)| lease.expires.is_some_and(|expires| expires > now));
-        let holding =
-            |(name, lease): (&String, &Held)| Holding { name: name.clone(), owner: lease.owner.clone(), epoch: lease.epoch };
+        let holding = |(name, lease): (&String, &Held)| Holding {
+            name: name.clone(),
+            owner: lease.owner.clone(),
+            epoch: lease.epoch,
+        };
         Ok(held.map(holding).collect())
     }
 
