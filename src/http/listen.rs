@@ -3,7 +3,13 @@
 //! Invariants: no more connections are open than there are slots; at the bound the next one waits in the kernel's queue until one ends.
 //! A failure to accept (no descriptor left) never ends the port.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use orinoco_ports::{Running, ServerError};
@@ -11,10 +17,14 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 /// Connections that wait in the kernel's queue; the system's own limit (`net.core.somaxconn`) may be lower.
 const BACKLOG: u32 = 4096;
+/// The listening socket of a port that was killed goes with a task, which the runtime has yet to drop when the next one binds.
+const FORMER_GONE_MAX: Duration = Duration::from_secs(1);
+const BIND_AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// After a failure to accept, such as too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -40,7 +50,8 @@ impl Draining {
     }
 }
 
-/// Binds `address` (`host:port`), named by its key in errors. `send_buffer_bytes` is what accepted sockets inherit.
+/// Binds `address` (`host:port`), named by its key in errors. `send_buffer_bytes` is what accepted sockets inherit. A port that is taken
+/// is tried again for [`FORMER_GONE_MAX`].
 ///
 /// # Errors
 /// [`ServerError::Bind`].
@@ -50,17 +61,29 @@ pub(crate) async fn bind(
     send_buffer_bytes: Option<u32>,
 ) -> Result<TcpListener, ServerError> {
     let failed = |source| ServerError::Bind { key, address: address.to_owned(), source };
-    let mut last_error = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host(address).await.map_err(failed)? {
+    let give_up_at = Instant::now() + FORMER_GONE_MAX;
+    loop {
+        match bind_now(address, send_buffer_bytes).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up_at => {
+                tokio::time::sleep(BIND_AGAIN_AFTER).await;
+            }
+            bound => return bound.map_err(failed),
+        }
+    }
+}
+
+async fn bind_now(address: &str, send_buffer_bytes: Option<u32>) -> io::Result<TcpListener> {
+    let mut last_error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host(address).await? {
         match listen(address, send_buffer_bytes) {
             Ok(listener) => return Ok(listener),
             Err(error) => last_error = error,
         }
     }
-    Err(failed(last_error))
+    Err(last_error)
 }
 
-fn listen(address: SocketAddr, send_buffer_bytes: Option<u32>) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr, send_buffer_bytes: Option<u32>) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     if let Some(bytes) = send_buffer_bytes {
@@ -129,8 +152,8 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
@@ -159,5 +182,26 @@ impl Running for Port {
         // The accepting task's own receiver goes with it.
         self.draining.send_replace(true);
         self.draining.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_its_former_holder_has_yet_to_let_go_of_is_waited_for() {
+        let former = bind("http.listen", "127.0.0.1:0", None).await.unwrap();
+        let address = former.local_addr().unwrap().to_string();
+        let refused = bind("http.listen", &address, None).await.unwrap_err();
+        assert!(matches!(refused, ServerError::Bind { key: "http.listen", .. }), "{refused}");
+        let letting_go = async {
+            tokio::time::sleep(FORMER_GONE_MAX / 2).await;
+            drop(former);
+        };
+        let (next, ()) = tokio::join!(bind("http.listen", &address, None), letting_go);
+        assert_eq!(next.unwrap().local_addr().unwrap().to_string(), address);
     }
 }
