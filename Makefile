@@ -5,6 +5,8 @@
 # For those whose shell has not read rustup's profile.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
+
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -16,11 +18,16 @@ run: ## Builds and serves in embedded mode, with demo accounts and simulated dev
 test: ## All checks and tests, on real services started for it on free ports
 	@scripts/test
 
-faults: ## The tests of faults in full, on a release build: 100 kills of each type of actor and of one of three daemons, outages of 30 s, load for 20 minutes (2 hours)
+faults: ## The tests of faults in full, on release builds: 1,000 kills of each type of actor under load, 100 of one of three daemons, outages of 30 s, load for 20 minutes (2 hours)
 	@scripts/install build services
 	@scripts/console
+	cargo build --release --locked --bin orinoco --features faults
+	cp $(RELEASE)/orinoco $(RELEASE)/orinoco-faults
 	cargo build --release --locked --bin orinoco
-	ORINOCO_TEST_BINARY=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/orinoco \
+	ORINOCO_TEST_BINARY=$(RELEASE)/orinoco-faults \
+	ORINOCO_TEST_KILLS=$(or $(KILLS),1000) ORINOCO_TEST_MESSAGES_PER_SECOND=2000 ORINOCO_TEST_LOGINS_PER_SECOND=50 $(if $(SEED),ORINOCO_TEST_SEED=$(SEED)) \
+	cargo test --locked -p orinoco --features faults --test front_door -- --nocapture --test-threads 1 kills_under_load::
+	ORINOCO_TEST_BINARY=$(RELEASE)/orinoco \
 	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_FRAMES_BETWEEN=1000 ORINOCO_TEST_OUTAGE_S=30 \
 	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 \
 	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: outages:: sharing:: supervision:: soak:: login::races login::kills
@@ -48,7 +55,7 @@ lint: ## rustfmt, clippy, the console's compiler and linter, dependencies, docke
 	@scripts/console check
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy -p orinoco-supervision -p orinoco-actors --features orinoco-supervision/faults,orinoco-actors/faults --all-targets -- -D warnings
+	cargo clippy -p orinoco-supervision -p orinoco-actors -p orinoco --features orinoco-supervision/faults,orinoco-actors/faults,orinoco/faults --all-targets -- -D warnings
 
 fmt: ## Formats the sources
 	cargo fmt --all

@@ -26,6 +26,8 @@ enum Request {
         user_id: i64,
         reason: String,
     },
+    #[cfg(feature = "faults")]
+    Strike(super::strike::StrikeRequest),
 }
 
 /// Answers until the client goes, says nothing for too long, or the server drains.
@@ -97,6 +99,11 @@ async fn answer(line: &[u8], slot: &TreeSlot) -> Value {
     match request {
         Request::Tree => of_tree(&|tree| json!({ "snapshot": tree.inspect() })),
         Request::Kill { path } => of_tree(&|tree| kill_or_say_why(tree, &path)),
+        #[cfg(feature = "faults")]
+        Request::Strike(request) => match slot.tree() {
+            Some(tree) => super::strike::strike(tree, request).await,
+            None => failure("the tree is still starting; try again"),
+        },
         Request::EndLogins { user_id, reason } => end_logins(UserId(user_id), &reason, slot).await,
     }
 }

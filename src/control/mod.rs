@@ -7,6 +7,7 @@
 //! | `{"command":"tree"}` | `{"snapshot":{...}}`, as `orinoco_supervision::Snapshot` |
 //! | `{"command":"kill","path":"root/..."}` | `{"killed":"root/..."}`; only where supervision.toml says `[chaos] allow_kill = true` |
 //! | `{"command":"end_logins","userId":1,"reason":"disabled"}` | `{"ended":2}`; reasons are those of `EndReason` |
+//! | `{"command":"strike","target":"root/...","point":"...",...}` | `{"struck":{...}}`; only in a build with the feature `faults` |
 //! | any other | `{"error":"..."}` |
 //!
 //! Invariants: a line has at most [`LINE_BYTES_MAX`] bytes, at most [`CONNECTIONS_MAX`] connections are served at a time (a further one is
@@ -18,6 +19,8 @@ mod kill;
 mod logins;
 mod server;
 mod socket;
+#[cfg(feature = "faults")]
+mod strike;
 
 #[cfg(test)]
 mod tests;

@@ -216,3 +216,35 @@ async fn a_daemon_that_can_t_end_logins_yet_says_so() {
     let error = LoginEnder::Daemon(path).end_all(UserId(7), EndReason::Disabled).await.unwrap_err();
     assert_eq!(error.to_string(), "the daemon is still starting; try again");
 }
+
+#[cfg(not(feature = "faults"))]
+#[tokio::test]
+async fn what_is_shipped_knows_no_kills_at_points() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let _running = serve(&path, Some(tree(true).await)).await;
+    let mut stream = socket::connect(&path).await.unwrap();
+    stream.write_all(b"{\"command\":\"strike\",\"target\":\"root/idle\",\"withinMs\":1}\n").await.unwrap();
+    let mut answer = [0; 64];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"{\"error\":\"not understood: unknown variant `strike`"));
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn only_a_file_that_allows_it_lets_actors_be_killed_at_points() {
+    for (allow_kill, answered) in [(false, "not allowed"), (true, "missed")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let _running = serve(&path, Some(tree(allow_kill).await)).await;
+        let mut stream = socket::connect(&path).await.unwrap();
+        let request = b"{\"command\":\"strike\",\"target\":\"root/idle\",\"point\":\"actor.handle\",\"withinMs\":1}\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("{\"error\"") && answer.contains(answered), "{answer}");
+    }
+}

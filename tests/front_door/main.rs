@@ -18,6 +18,8 @@ mod crash;
 mod dead_letters;
 mod device_credentials;
 mod kafka_clients;
+#[cfg(feature = "faults")]
+mod kills_under_load;
 mod login;
 mod oauth;
 mod openapi;

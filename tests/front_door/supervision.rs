@@ -9,19 +9,18 @@ use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, World, c
 
 const TREE: &str = include_str!("../../supervision.toml");
 
+/// So often a session is killed; 1,000 times in a campaign.
+const KILLS: usize = 5;
+
 /// A daemon whose actors may be killed, with `change` made to the file of the tree.
 pub(crate) async fn world(change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
-    world_in(Mode::Embedded, change).await
-}
-
-async fn world_in(mode: Mode, change: impl FnOnce(String) -> String) -> (World, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("supervision.toml");
     let text = TREE.replace("allow_kill = false", "allow_kill = true");
     assert_ne!(text, TREE);
     fs::write(&file, change(text)).unwrap();
     let setup = Setup::default().set("supervision", file.display()).set("stream.history_max", 1_000_000);
-    (World::start(mode, setup).await, folder)
+    (World::start(Mode::Embedded, setup).await, folder)
 }
 
 /// Incarnations of all actors, by path.
@@ -107,65 +106,23 @@ async fn a_socket_whose_session_is_killed_is_closed_with_1012_and_resumes() {
     load.stop().await.assert_all_came_out(&world, Repeats::Never).await;
 }
 
-/// So often each type of worker is killed; 100 times in a campaign.
-const KILLS: usize = 5;
-
-mod every_worker_that_is_killed_under_load_comes_back_and_nothing_is_lost {
-    use super::{Mode, kill_every_worker};
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn embedded() {
-        kill_every_worker(Mode::Embedded).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn services() {
-        kill_every_worker(Mode::Services).await;
-    }
-}
-
-/// Paths by type: `root/stream/writer.2` is a `root/stream/writer`.
-fn workers(world: &World) -> BTreeMap<String, Vec<String>> {
-    let mut workers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in incarnations(world).into_keys() {
-        if ["root/stream/", "root/listeners/", "root/login/registry"].iter().any(|part| path.starts_with(part)) {
-            let kind = path.trim_end_matches(|last: char| !last.is_ascii_alphabetic());
-            workers.entry(kind.to_owned()).or_default().push(path);
-        }
-    }
-    workers
-}
-
-async fn kill_every_worker(mode: Mode) {
-    let _turn = turn().await;
-    // Here the restarts are wanted, however many; escalation is tested apart.
-    let patient = |text: String| {
-        let text =
-            text.replace("intensity = 30\n", "intensity = 100000\n").replace("intensity = 5\n", "intensity = 100000\n");
-        text.replace(r#"backoff = { min = "20ms", max = "5s""#, r#"backoff = { min = "5ms", max = "50ms""#)
+/// What campaigns kill by (`make faults`) would else be another tree than the one that is shipped.
+#[test]
+fn the_tree_of_campaigns_is_the_shipped_one_but_for_intensities_the_longest_backoff_and_leave_to_kill() {
+    let plain = |text: &str| -> Vec<String> {
+        let settings = text.lines().map(|line| line.split('#').next().unwrap().trim().to_owned());
+        settings.filter(|line| !line.is_empty()).collect()
     };
-    let (world, _folder) = world_in(mode, patient).await;
-    let plan = LoadPlan { connections: 2, devices: 4, messages_per_second: 400 };
-    let load = Load::start(&world, plan).await;
-    let device = load.devices()[0].clone();
-    let offset = async || crate::support::latest(&world, &device).await.map(|latest| latest.offset);
-    let workers = workers(&world);
-    assert!(workers.len() >= 8, "{workers:?}");
-    let kills = campaign("KILLS", KILLS);
-    for paths in workers.values() {
-        for path in paths.iter().cycle().take(kills) {
-            // A kill counts only with work in flight.
-            let before = until("a value", &offset).await;
-            until("the stream to move on", async || offset().await.filter(|now| *now > before + 2)).await;
-            let incarnation = incarnations(&world)[path];
-            let killed = world.command_beside(&["tree", "--kill", path]).await;
-            assert!(killed.status.success(), "{path}: {}", String::from_utf8_lossy(&killed.stderr));
-            until("its next incarnation", async || (incarnations(&world)[path] > incarnation).then_some(())).await;
-        }
+    let (shipped, campaigns) = (plain(TREE), plain(include_str!("../faults/supervision.toml")));
+    assert_eq!(shipped.len(), campaigns.len());
+    for (shipped, campaigns) in shipped.iter().zip(campaigns) {
+        let raised = if shipped.starts_with("intensity = ") {
+            "intensity = 1000000".to_owned()
+        } else {
+            shipped
+                .replace("allow_kill = false", "allow_kill = true")
+                .replace(r#"max = "5s", factor"#, r#"max = "20ms", factor"#)
+        };
+        assert_eq!(raised, campaigns);
     }
-    let ledger = load.stop().await;
-    println!("{mode:?}: {} messages, and {:?} kills of each of {:?}", ledger.messages(), kills, workers.keys());
-    // Without ingest or broker devices are cut off, and send again what was not acknowledged.
-    ledger.assert_all_came_out(&world, Repeats::OfWhatWasSentAgain).await;
-    world.daemon.wait_until_ready(crate::support::DEADLINE).await.unwrap();
 }

@@ -109,6 +109,12 @@ pub(crate) trait Cell: Send + Sync {
     /// Aborts the incarnation's task; false when it has none yet.
     #[cfg(feature = "faults")]
     fn abort(&self) -> bool;
+    /// What it has to do at present; `None` where it has nothing to do, or does not run.
+    #[cfg(feature = "faults")]
+    fn work(&self) -> Option<crate::fault::Work>;
+    /// As [`Cell::kill`], if it has something to do.
+    #[cfg(feature = "faults")]
+    fn kill_at_work(&self) -> Option<crate::fault::Work>;
     /// Tells the actor that its time is over, after the current message.
     fn expire(&self);
     fn take_stop_reason(&self) -> Option<StopReason>;

@@ -8,9 +8,17 @@
 
 #[cfg(feature = "faults")]
 mod enabled;
+#[cfg(feature = "faults")]
+mod strike;
 
 #[cfg(feature = "faults")]
 pub use enabled::{Fault, Place, Reached, Scoped, clear, hits, point, scoped, set};
+
+#[cfg(feature = "faults")]
+pub use strike::{Missed, Moment, Order, Struck};
+
+#[cfg(feature = "faults")]
+pub(crate) use strike::{Work, strike};
 
 #[cfg(feature = "faults")]
 pub(crate) use enabled::{drops_reply, notice, point_at, scope};

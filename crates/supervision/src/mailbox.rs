@@ -320,6 +320,13 @@ fn take_next<M: Message>(queue: &mut Queue<M>, now: Instant) -> (Next<M>, Option
     }
 }
 
+#[cfg(feature = "faults")]
+fn work<M>(queue: &Queue<M>) -> Option<crate::fault::Work> {
+    let (handling, depth) = (queue.current.map(|current| current.kind), queue.entries.len());
+    let has_work = queue.phase == Phase::Open && (handling.is_some() || depth > 0);
+    has_work.then_some(crate::fault::Work { handling, depth })
+}
+
 /// Marks the token as out; the caller casts it after the lock is released.
 fn take_token<M>(queue: &mut Queue<M>) -> Option<ActorRef<Wake>> {
     if queue.token_out {
@@ -380,6 +387,21 @@ impl<M: Message> Cell for Mailbox<M> {
         let starts = lock(&self.queue).phase == Phase::Starting;
         let task = lock(&self.task).take().filter(|_| !starts);
         task.inspect(tokio::task::AbortHandle::abort).is_some()
+    }
+
+    #[cfg(feature = "faults")]
+    fn work(&self) -> Option<crate::fault::Work> {
+        work(&lock(&self.queue))
+    }
+
+    #[cfg(feature = "faults")]
+    fn kill_at_work(&self) -> Option<crate::fault::Work> {
+        let mut queue = lock(&self.queue);
+        let (work, actor) = (work(&queue)?, queue.wake.clone()?);
+        queue.stop_reason.get_or_insert(StopReason::Asked);
+        // Under the lock, so that the work is not done before the kill. ractor only notes the signal.
+        actor.kill();
+        Some(work)
     }
 
     fn expire(&self) {

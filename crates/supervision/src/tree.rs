@@ -212,6 +212,15 @@ impl Tree {
         Err(NotFound { path: path.to_owned() })
     }
 
+    /// Kills in the midst of work, as the order says, and measures the restart.
+    ///
+    /// # Errors
+    /// [`Missed`](crate::fault::Missed): nobody was killed.
+    #[cfg(feature = "faults")]
+    pub async fn strike(&self, order: crate::fault::Order) -> Result<crate::fault::Struck, crate::fault::Missed> {
+        crate::fault::strike(&self.0.root, order).await
+    }
+
     /// How many actors run: workers, pool children and supervisors.
     pub fn actor_count(&self) -> usize {
         inspect::actor_count(&self.0.root)

@@ -1,5 +1,7 @@
 //! People: accounts, browsers that ask for a login, phones that answer.
 
+use std::io;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use orinoco_testkit::unique_name;
 use serde_json::{Value, json};
@@ -167,32 +169,38 @@ impl Browser {
     /// # Errors
     /// The status, where it is not a stream.
     pub(crate) async fn events_after(&self, address: &str, last_id: &str) -> Result<Events, u16> {
-        within("an event stream", async {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            // HTTP/1.0: the body is not chunked.
-            let request = format!(
-                "GET /api/v1/qr/challenges/{}/events HTTP/1.0\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
-                Orinoco-Verifier: {}\r\nLast-Event-ID: {last_id}\r\n\r\n",
-                self.id, self.verifier
-            );
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut lines = BufReader::new(stream);
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                assert_ne!(lines.read_line(&mut head).await.unwrap(), 0, "{head}");
+        within("an event stream", self.try_events_after(address, last_id)).await.unwrap()
+    }
+
+    /// As [`Browser::events_after`], where there may be nobody to answer.
+    ///
+    /// # Errors
+    /// Nobody listens, or the connection ended before the stream began.
+    pub(crate) async fn try_events_after(&self, address: &str, last_id: &str) -> io::Result<Result<Events, u16>> {
+        let mut stream = TcpStream::connect(address).await?;
+        // HTTP/1.0: the body is not chunked.
+        let request = format!(
+            "GET /api/v1/qr/challenges/{}/events HTTP/1.0\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
+            Orinoco-Verifier: {}\r\nLast-Event-ID: {last_id}\r\n\r\n",
+            self.id, self.verifier
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if lines.read_line(&mut head).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-            if status == 200 {
-                let head = head.to_lowercase();
-                for header in ["content-type: text/event-stream", "cache-control: no-store", "x-accel-buffering: no"] {
-                    assert!(head.contains(header), "{head}");
-                }
-                Ok(Events { lines, last_id: String::new() })
-            } else {
-                Err(status)
-            }
-        })
-        .await
+        }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        if status != 200 {
+            return Ok(Err(status));
+        }
+        let head = head.to_lowercase();
+        for header in ["content-type: text/event-stream", "cache-control: no-store", "x-accel-buffering: no"] {
+            assert!(head.contains(header), "{head}");
+        }
+        Ok(Ok(Events { lines, last_id: String::new() }))
     }
 }
 

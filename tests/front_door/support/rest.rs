@@ -46,8 +46,22 @@ pub(crate) async fn exchange_http(
     headers: &[(&str, &str)],
     body: Option<String>,
 ) -> Answer {
+    try_exchange_http(address, method, path, headers, body).await.unwrap()
+}
+
+/// The same, where there may be nobody to answer.
+///
+/// # Errors
+/// Nobody listens, or the connection ended before the answer did.
+pub(crate) async fn try_exchange_http(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<String>,
+) -> std::io::Result<Answer> {
     within("an HTTP answer", async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = TcpStream::connect(address).await?;
         // HTTP/1.0: the body ends with the connection.
         let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
         for (name, value) in headers {
@@ -58,10 +72,13 @@ pub(crate) async fn exchange_http(
         }
         request.push_str("\r\n");
         request.push_str(body.as_deref().unwrap_or_default());
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.unwrap();
-        parse(&bytes)
+        stream.read_to_end(&mut bytes).await?;
+        if bytes.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(parse(&bytes))
     })
     .await
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use super::strike;
 use crate::actor::{Failure, Message};
 use crate::cell::{Cell, StopReason};
 use crate::context::Context;
@@ -102,7 +103,11 @@ pub fn scoped(hook: impl Fn(Reached<'_>) -> Fault + 'static) -> Scoped {
     Scoped(LOCAL.with_borrow_mut(|local| local.replace(hook)))
 }
 
-fn decide(name: &'static str, path: &str) -> Fault {
+/// `own`: the actor's own task reached it.
+fn decide(name: &'static str, path: &str, own: bool) -> Fault {
+    if let Some(fault) = strike::reached(name, path, own) {
+        return fault;
+    }
     if let Some(hook) = LOCAL.with_borrow(Option::clone) {
         return hook(Reached { point: name, path });
     }
@@ -124,7 +129,7 @@ fn decide(name: &'static str, path: &str) -> Fault {
 /// When the hook says [`Fault::Panic`].
 pub async fn point(name: &'static str) -> Result<(), Failure> {
     let current = CURRENT.try_with(Arc::clone).ok();
-    let fault = decide(name, current.as_ref().map_or("", |cell| cell.path()));
+    let fault = decide(name, current.as_ref().map_or("", |cell| cell.path()), true);
     carry_out(fault, name, current).await
 }
 
@@ -146,14 +151,14 @@ impl Place {
     /// # Panics
     /// As [`point`].
     pub async fn point(&self, name: &'static str) -> Result<(), Failure> {
-        let fault = decide(name, self.0.as_ref().map_or("", |cell| cell.path()));
+        let fault = decide(name, self.0.as_ref().map_or("", |cell| cell.path()), false);
         carry_out(fault, name, self.0.clone()).await
     }
 }
 
 /// As [`point`], about the actor at a path.
 pub(crate) async fn point_at(name: &'static str, path: &str) -> Result<(), Failure> {
-    match decide(name, path) {
+    match decide(name, path, false) {
         // There is no actor yet.
         Fault::Kill | Fault::Abort | Fault::Panic => Err(injected(name)),
         fault => carry_out(fault, name, None).await,
@@ -162,12 +167,12 @@ pub(crate) async fn point_at(name: &'static str, path: &str) -> Result<(), Failu
 
 /// A point where nothing can be waited for: the hook may act on others.
 pub(crate) fn notice(name: &'static str, path: &str) {
-    decide(name, path);
+    decide(name, path, false);
 }
 
 /// Whether who asked gets no answer.
 pub(crate) fn drops_reply() -> bool {
-    CURRENT.try_with(|cell| decide("actor.reply", cell.path()) == Fault::DropReply).unwrap_or(false)
+    CURRENT.try_with(|cell| decide("actor.reply", cell.path(), false) == Fault::DropReply).unwrap_or(false)
 }
 
 fn injected(name: &str) -> Failure {

@@ -50,6 +50,8 @@ pub(crate) trait PoolRuntime: Send + Sync {
     fn snapshot(&self, children_max: usize) -> PoolSnapshot;
     fn children(&self, after: Option<&str>, limit: usize) -> Vec<PoolChildSnapshot>;
     fn kill(&self, key: &str) -> bool;
+    #[cfg(feature = "faults")]
+    fn cell(&self, key: &str) -> Option<Arc<dyn Cell>>;
     fn for_each_cell(&self, visit: &mut dyn FnMut(&dyn Cell));
     fn restarts_in_period(&self) -> usize;
     fn timing(&self) -> Option<TimingSnapshot>;
@@ -279,6 +281,11 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
 
     fn kill(&self, key: &str) -> bool {
         self.child(key).is_some_and(|child| child.mailbox.kill(StopReason::Asked))
+    }
+
+    #[cfg(feature = "faults")]
+    fn cell(&self, key: &str) -> Option<Arc<dyn Cell>> {
+        self.child(key).map(|child| Arc::clone(&child.mailbox) as Arc<dyn Cell>)
     }
 
     fn for_each_cell(&self, visit: &mut dyn FnMut(&dyn Cell)) {
