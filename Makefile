@@ -18,7 +18,7 @@ run: ## Builds and serves in embedded mode, with demo accounts and simulated dev
 test: ## All checks and tests, on real services started for it on free ports
 	@scripts/test
 
-faults: ## The tests of faults in full, on release builds: 1,000 kills of each type of actor under load, 100 of one of three daemons, outages of 30 s, load for 20 minutes (2 hours)
+faults: ## The tests of faults in full, on release builds: 1,000 kills of each type of actor under load, 100 of one of three daemons, outages of 30 s, load for 20 minutes (3 to 4 hours)
 	@scripts/install build services
 	@scripts/console
 	cargo build --release --locked --bin orinoco --features faults

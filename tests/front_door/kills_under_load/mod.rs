@@ -43,7 +43,8 @@ const LANES: usize = 3;
 /// Of each protocol, each at a device of its own.
 const WATCHERS: usize = 6;
 const VISITORS: usize = 2;
-const DESCRIPTORS_GROWTH_MAX: usize = 8;
+/// Pools of connections to servers keep for a while what the load needed. One left for each kill of a type would be many more in a campaign.
+const DESCRIPTORS_GROWTH_MAX: usize = 32;
 /// Blocking work of the last seconds has threads of its own, which go after ten idle ones.
 const THREADS_GROWTH_MAX: usize = 8;
 
