@@ -50,6 +50,12 @@ class SubscriptionEvents(SubscriptionEventHandler):
     async def on_publication(self, ctx):
         say("publication", channel=self.channel, data=ctx.pub.data, offset=ctx.pub.offset or 0)
 
+    async def on_join(self, ctx):
+        say("join", channel=self.channel, client=ctx.info.client, user=ctx.info.user)
+
+    async def on_leave(self, ctx):
+        say("leave", channel=self.channel, client=ctx.info.client, user=ctx.info.user)
+
 
 class Driver:
     def __init__(self, url, token):
@@ -107,6 +113,7 @@ class Driver:
                 channel,
                 SubscriptionEvents(channel),
                 data=command.get("data"),
+                join_leave=command.get("joinLeave", False),
                 min_resubscribe_delay=0.05,
                 max_resubscribe_delay=0.5,
             )

@@ -1,6 +1,7 @@
 """A device that logs in by OAuth's device grant, with Authlib as its client: oauth_authlib.py ISSUER
 
-Writes a JSON object a line: first what a person has to type in, at last what each step gave. Any surprise ends it with a traceback.
+Writes a JSON object a line: first what a person has to type in, then it reads a line when that was approved; at last what each step gave.
+Any surprise ends it with a traceback.
 """
 
 import json
@@ -44,11 +45,14 @@ def log_in(client, metadata):
         except OAuthError as error:
             assert error.error in ("authorization_pending", "slow_down"), error
             polls.append(error.error)
-            interval += 5 if error.error == "slow_down" else 0
-        if len(polls) == 1:
-            # Only now may it be approved, so that the first answer is known.
+        if polls[-1] == "slow_down":
+            interval += 5
+            time.sleep(interval)
+        elif "slow_down" in polls:
+            # Only now may it be approved, so that all that came before is known. What waits no more needs no pause.
             say(user_code=asked["user_code"])
-        time.sleep(interval)
+            sys.stdin.readline()
+        # Else it is too early, until that is said.
     raise TimeoutError("nobody approved")
 
 

@@ -1,9 +1,11 @@
 // A device that logs in by OAuth's device grant, with oauth4webapi as its client: node oauth_webapi.mjs FOLDER ISSUER. FOLDER has
 // node_modules.
 //
-// Writes a JSON object a line: first what a person has to type in, at last what each step gave. Any surprise ends it with a trace.
+// Writes a JSON object a line: first what a person has to type in, then it reads a line when that was approved; at last what each step gave.
+// Any surprise ends it with a trace.
 
 import { webcrypto } from 'node:crypto';
+import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
@@ -37,11 +39,16 @@ async function logIn(server) {
       if (!(error instanceof oauth.ResponseBodyError)) throw error;
       if (!['authorization_pending', 'slow_down'].includes(error.error)) throw error;
       polls.push(error.error);
-      interval += error.error === 'slow_down' ? 5 : 0;
     }
-    // Only now may it be approved, so that the first answer is known.
-    if (polls.length === 1) say({ user_code: asked.user_code });
-    await setTimeout(interval * 1000);
+    if (polls.at(-1) === 'slow_down') {
+      interval += 5;
+      await setTimeout(interval * 1000);
+    } else if (polls.includes('slow_down')) {
+      // Only now may it be approved, so that all that came before is known. What waits no more needs no pause.
+      say({ user_code: asked.user_code });
+      await once(process.stdin, 'data');
+    }
+    // Else it is too early, until that is said.
   }
   throw new Error('nobody approved');
 }
@@ -81,3 +88,4 @@ async function main() {
 }
 
 await main();
+process.exit();

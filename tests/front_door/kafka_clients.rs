@@ -1,13 +1,18 @@
-//! Other people's Kafka clients (kcat), and ours side by side.
+//! Other people's Kafka clients, and ours side by side: kcat, `confluent-kafka` for Python (the consumer of the old chain), and Kafka's own
+//! console consumer.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
+    path::Path,
     process::{Command, Stdio},
 };
 
 use orinoco_testkit::unique_name;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::support::{Mode, World, until};
+use crate::support::{Mode, World, until, within};
 
 const DEFAULT_DEVICE: &str = "default";
 
@@ -55,6 +60,56 @@ async fn records_are_readable_by_others() {
     let value: serde_json::Value = serde_json::from_str(y[0].split('|').nth(1).unwrap()).unwrap();
     assert_eq!(value["message"], "3.25");
     assert!(value["timestamp"].is_string(), "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_of_the_old_chain_reads_on() {
+    let world = World::shared(Mode::Services).await;
+    let name = unique_name("d");
+    world.device().await.move_to(&name, 12.5, 3.25).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = tokio::process::Command::new(root.join(".stack/clients/python/bin/python"));
+    python.arg(root.join("tests/clients/kafka_confluent.py")).args([world.kafka(), &name]);
+    python.args([world.topic("coordX"), world.topic("coordY")]).kill_on_drop(true);
+    let output = within("the records", python.output()).await.expect("python; scripts/install test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let messages: BTreeMap<&str, &Value> =
+        records.iter().map(|record| (record["topic"].as_str().unwrap(), &record["value"]["message"])).collect();
+    let (x, y) = (world.topic("coordX"), world.topic("coordY"));
+    assert_eq!(messages, BTreeMap::from([(x.as_str(), &json!("12.5")), (y.as_str(), &json!("3.25"))]));
+    for record in &records {
+        assert!(record["value"]["timestamp"].is_string() && record["headers"]["orinoco-id"].is_string(), "{record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_s_console_consumer_reads_the_records() {
+    let world = World::shared(Mode::Services).await;
+    let name = unique_name("d");
+    let payload = r#"{"message":"12.50","timestamp":"2026-01-02T03:04:05.678Z"}"#;
+    world.device().await.publish(&format!("devices/{name}/coordX"), payload).await;
+    let classes = Path::new(env!("CARGO_MANIFEST_DIR")).join(".stack/kafka/libs/*");
+    let mut java = tokio::process::Command::new("java");
+    java.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    java.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]).arg(classes);
+    java.args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", world.kafka()]);
+    java.args(["--topic", &world.topic("coordX"), "--from-beginning"]);
+    java.args(["--property", "print.key=true", "--property", "print.headers=true", "--property", "key.separator=|"]);
+    java.args(["--property", "headers.separator=,"]);
+    let mut java = java.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("java (scripts/install services)");
+    let mut lines = BufReader::new(java.stdout.take().unwrap()).lines();
+    let line = within("the record", async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it ended; its error is above");
+            if line.contains(&name) {
+                return line;
+            }
+        }
+    })
+    .await;
+    assert!(line.starts_with("orinoco-id:") && line.ends_with(&format!("|{name}|{payload}")), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,9 @@
 mod support;
 
 mod administration;
+mod asyncapi;
 mod centrifuge;
+mod clients;
 mod commands;
 mod configuration;
 mod console;
@@ -21,6 +23,7 @@ mod kafka_clients;
 #[cfg(feature = "faults")]
 mod kills_under_load;
 mod login;
+mod mqtt_clients;
 mod oauth;
 mod openapi;
 mod outages;

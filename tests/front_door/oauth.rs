@@ -1,4 +1,6 @@
-//! OAuth 2.0: devices that log in by a phone. By hand, and by other people's clients (Authlib, oauth4webapi).
+//! OAuth 2.0: devices that log in by a phone. By hand, and by other people's clients (Authlib, oauth4webapi, the crate oauth2).
+
+mod oauth2_crate;
 
 use std::process::Stdio;
 
@@ -11,6 +13,7 @@ use tokio::{
 };
 
 use crate::support::{Mode, Setup, Tokens, World, call, until, within};
+use oauth2_crate::the_crate_oauth2_slows_down_logs_in_refreshes_introspects_and_revokes;
 
 const CLI: &str = "orinoco-cli";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -23,6 +26,7 @@ for_both_modes! {
     a_device_is_told_to_slow_down_even_where_limits_are_off
     authlib_logs_in_refreshes_introspects_and_revokes
     oauth4webapi_logs_in_refreshes_introspects_and_revokes
+    the_crate_oauth2_slows_down_logs_in_refreshes_introspects_and_revokes
 }
 
 /// Status and body of a form that was sent.
@@ -44,6 +48,10 @@ async fn form(address: &str, path: &str, token: &str, pairs: &[(&str, &str)]) ->
         (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
     })
     .await
+}
+
+async fn metadata(world: &World) -> Value {
+    world.get("/.well-known/oauth-authorization-server").await.json()
 }
 
 pub(crate) async fn authorize(address: &str) -> Value {
@@ -94,7 +102,7 @@ async fn a_device_logs_in_and_its_login_ends(mode: Mode) {
     let first = tokens(ask(address, &asked).await);
     assert_eq!(error(ask(address, &asked).await), "invalid_grant");
 
-    let metadata = world.get("/.well-known/oauth-authorization-server").await.json();
+    let metadata = metadata(world).await;
     let claims = URL_SAFE_NO_PAD.decode(first.access.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!((&claims["iss"], &claims["client_id"]), (&metadata["issuer"], &json!(CLI)));
@@ -150,7 +158,7 @@ async fn whole_life_of_a_login(mode: Mode, mut client: Command) {
     let world = World::shared(mode).await;
     let address = world.daemon.http_address();
     let person = world.person().await;
-    client.arg(format!("http://{address}")).stdout(Stdio::piped()).kill_on_drop(true);
+    client.arg(format!("http://{address}")).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let spawned = client.spawn();
     let mut client = spawned.unwrap_or_else(|error| panic!("{client:?}: {error}; run scripts/install test"));
     let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
@@ -160,10 +168,12 @@ async fn whole_life_of_a_login(mode: Mode, mut client: Command) {
     };
     let asked = next().await;
     approve(address, &person.tokens, asked["user_code"].as_str().unwrap()).await;
+    client.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
     let done = next().await;
-    // One, unless the approval took longer than the interval.
-    let polls = done["polls"].as_array().unwrap();
-    assert!(!polls.is_empty() && polls.iter().all(|answer| answer == "authorization_pending"), "{done}");
+    // It asks too early until it is told so, waits as long as that says, and is answered as at first.
+    let polls: Vec<&str> = done["polls"].as_array().unwrap().iter().map(|answer| answer.as_str().unwrap()).collect();
+    let slowed = polls.iter().position(|answer| *answer == "slow_down").unwrap();
+    assert!(slowed > 0 && polls[slowed + 1..] == ["authorization_pending"], "{done}");
     assert_eq!(done["me"]["email"], json!(person.email));
     for shown in done["introspected"].as_array().unwrap() {
         assert_eq!((&shown["active"], &shown["client_id"]), (&json!(true), &json!(CLI)), "{shown}");

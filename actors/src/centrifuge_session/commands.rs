@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     CentrifugeSessionMessage, CentrifugeSessionState, STORE_TIMEOUT,
     filter::Filter,
+    presence::Listener,
     protocol::{Command, CommandError, HistoryRequest, Request, SubscribeRequest, error_reply, quoted, reply},
     subscription::{Channel, Owed, Subscription},
 };
@@ -110,7 +111,10 @@ impl CentrifugeSessionState {
         match channel.kind() {
             ChannelKind::Device => subscription.owed = Some(Owed { id, request, since: Instant::now() }),
             ChannelKind::Devices => {
-                subscription.present = Some(self.presence.enter(&subscription.name, &self.client, &self.user));
+                let own = Listener { session: self.own.clone(), subscription: self.last_subscription };
+                let listener = request.join_leave.then_some(own);
+                subscription.present =
+                    Some(self.presence.enter(&subscription.name, &self.client, &self.user, listener));
                 self.outbox.push_first(reply(id, "subscribe", "{}"));
             }
         }
@@ -159,7 +163,8 @@ impl CentrifugeSessionState {
             feed.accept(page.sequence);
             feed.stage = Stage::Live { above: offset };
         }
-        subscription.present = Some(self.presence.enter(&subscription.name, &self.client, &self.user));
+        let listener = owed.request.join_leave.then(|| Listener { session: self.own.clone(), subscription: id });
+        subscription.present = Some(self.presence.enter(&subscription.name, &self.client, &self.user, listener));
         let mut fields = Vec::new();
         if is_recoverable {
             let epoch = quoted(&page.epoch);

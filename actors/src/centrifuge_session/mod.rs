@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use orinoco_ports::{ClientSocket, CoordinateStore};
-use orinoco_supervision::{Actor, Context, Failure, Group, Message, fault};
+use orinoco_supervision::{Actor, Address, Context, Failure, Group, Message, fault};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -66,6 +66,8 @@ pub enum CentrifugeSessionMessage {
     Due,
     /// To the client as it is: a pong of the WebSocket protocol.
     Control(Bytes),
+    /// Who else has come or gone in the channel of a subscription that asked for it.
+    News { subscription: u32, push: Bytes },
     /// Time for a ping.
     Ping,
     /// The client is gone, or must go.
@@ -96,6 +98,7 @@ impl Message for CentrifugeSessionMessage {
             Self::GoOn => "go on",
             Self::Due => "due",
             Self::Control(_) => "control",
+            Self::News { .. } => "news",
             Self::Ping => "ping",
             Self::Gone(_) => "gone",
         }
@@ -135,6 +138,7 @@ pub struct CentrifugeSessionArguments {
 
 pub struct CentrifugeSessionState {
     session: u64,
+    own: Address<CentrifugeSessionMessage>,
     client: Arc<str>,
     user: Arc<str>,
     writer: SocketWriter,
@@ -176,6 +180,7 @@ impl Actor for CentrifugeSession {
         let connected = arguments.connected;
         let mut state = CentrifugeSessionState {
             session: arguments.session,
+            own: context.address(),
             client: connected.client.as_str().into(),
             user: connected.user.as_str().into(),
             writer: SocketWriter::new(arguments.socket),
@@ -220,6 +225,12 @@ impl Actor for CentrifugeSession {
             CentrifugeSessionMessage::GoOn => {}
             CentrifugeSessionMessage::Due => state.send_due(context),
             CentrifugeSessionMessage::Control(message) => state.outbox.push_control(message),
+            CentrifugeSessionMessage::News { subscription, push } => {
+                // Else it has ended.
+                if state.subscriptions.contains_key(&subscription) {
+                    state.outbox.push_news(push);
+                }
+            }
             CentrifugeSessionMessage::Ping => state.outbox.push_control(protocol::ping()),
             CentrifugeSessionMessage::Gone(close) => state.close(close, context),
         }
@@ -403,11 +414,11 @@ impl CentrifugeSessionState {
         if !self.is_unsettled {
             return;
         }
-        let (own, next_pages) = (context.address(), self.outbox.is_empty());
+        let next_pages = self.outbox.is_empty();
         self.is_unsettled = false;
         for subscription in self.subscriptions.values_mut() {
             if !subscription.is_live() {
-                subscription.ask(self.session, &own, next_pages);
+                subscription.ask(self.session, &self.own, next_pages);
                 self.is_unsettled = true;
             }
         }

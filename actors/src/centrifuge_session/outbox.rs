@@ -2,8 +2,8 @@
 //!
 //! Policy at the bound of the live queue: of subscriptions to latest values the newest frame a device stays (it shows as a jump of the
 //! offset in the data); if that is not enough, recoverable subscriptions lose all that waits, and are to be ended, for their clients to
-//! recover; if that is not enough, the client is too slow. Pings and pongs go first, the newest few of them; then replies and pages of
-//! snapshots, in their order.
+//! recover; if that is not enough, the client is too slow. Pings and pongs go first, the newest few of them; then replies, pages of
+//! snapshots, and news of other clients (which are left out where too much waits), in their order.
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -103,6 +103,13 @@ impl Outbox {
     pub(super) fn push_first(&mut self, message: Bytes) {
         self.first_bytes += message.len();
         self.first.push_back(message);
+    }
+
+    /// What a client that takes nothing can do without.
+    pub(super) fn push_news(&mut self, message: Bytes) {
+        if !self.is_full_of_replies() {
+            self.push_first(message);
+        }
     }
 
     /// Queues a whole batch. [`Outbox::bound`] follows, after a write: a batch of any size is no fault of a client that reads.

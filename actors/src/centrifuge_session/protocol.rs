@@ -96,6 +96,8 @@ pub struct SubscribeRequest {
     pub recover: bool,
     pub epoch: String,
     pub offset: u64,
+    /// The client is to be told who else comes and goes.
+    pub join_leave: bool,
     /// Ours: what of the channel is wanted.
     pub data: Option<serde_json::Value>,
     /// Bits.
@@ -236,6 +238,17 @@ pub fn error_reply(id: u32, error: CommandError) -> Bytes {
 pub(super) fn insufficient_state(channel: &str) -> Bytes {
     let unsubscribe = r#"{"code":2500,"reason":"insufficient state"}"#;
     wire::text_message(&format!(r#"{{"push":{{"channel":"{channel}","unsubscribe":{unsubscribe}}}}}"#))
+}
+
+/// One client among those of a channel.
+pub(super) fn client_info(client: &str, user: &str) -> String {
+    format!(r#"{{"client":{},"user":{}}}"#, quoted(client), quoted(user))
+}
+
+/// `kind`: `join` or `leave`.
+pub(super) fn presence_push(channel: &str, kind: &str, client: &str, user: &str) -> Bytes {
+    let (channel, info) = (quoted(channel), client_info(client, user));
+    wire::text_message(&format!(r#"{{"push":{{"channel":{channel},"{kind}":{{"info":{info}}}}}}}"#))
 }
 
 /// The server's ping.

@@ -7,12 +7,14 @@
 //! | `operation` | one operation, step by step |
 //! | `answers` | what answers have alike: headers, errors |
 //! | `schemas` | what answers hold; bodies of requests come from the types that serde reads |
+//! | `asyncapi` | MQTT, Kafka and WebSocket: `GET /asyncapi.json` (AsyncAPI 3) |
 //! | `page` | the document as a page without scripts |
 //!
 //! Invariants: the document is made once, at the start; no file of it is written by hand. A test compares it with the router, another has a
 //! tester of OpenAPI (schemathesis) try all of it.
 
 mod answers;
+mod asyncapi;
 mod endpoints;
 mod operation;
 mod others;
@@ -47,11 +49,9 @@ pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
     let (text, html) = (Bytes::from(document.to_string()), Bytes::from(page.html));
     // Base64 and ASCII.
     let policy = HeaderValue::from_str(&page.policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
-    let json = warp::path!("openapi.json").and(methods(GET)).map(move || {
-        let mut response = Response::new(text.clone().into());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    });
+    let streams = Bytes::from(asyncapi::document().to_string());
+    let json = warp::path!("openapi.json").and(methods(GET)).map(move || json_of(&text));
+    let streams = warp::path!("asyncapi.json").and(methods(GET)).map(move || json_of(&streams));
     let docs = warp::path!("docs").and(methods(GET)).map(move || {
         let mut response = Response::new(html.clone().into());
         let headers = response.headers_mut();
@@ -59,7 +59,13 @@ pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
         headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
         response
     });
-    json.or(docs).unify().boxed()
+    json.or(streams).unify().or(docs).unify().boxed()
+}
+
+fn json_of(text: &Bytes) -> Response {
+    let mut response = Response::new(text.clone().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// The whole description; `cookie` is the name of the creators' cookie.

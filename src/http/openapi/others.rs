@@ -118,11 +118,14 @@ fn operations() -> Vec<Described> {
         .typed(503, "Not ready", "application/problem+json", reference("Unready"))
         .header(503, "Retry-After", unready);
     let document = of("openapi", "This description").answer(200, "OpenAPI 3.1", json!({ "type": "object" }));
+    let streams =
+        of("asyncapi", "MQTT, Kafka and WebSocket, described").answer(200, "AsyncAPI 3", json!({ "type": "object" }));
     vec![
         get("/healthz", of("alive", "The process answers").answer(200, "It does", reference("Alive"))),
         get("/readyz", ready),
         get("/metrics", of("metrics", "Metrics for Prometheus").typed(200, "Metrics", "text/plain", text())),
         get("/openapi.json", document),
+        get("/asyncapi.json", streams),
         get("/docs", of("docs", "This description, for people").typed(200, "A page", "text/html", text())),
     ]
 }

@@ -41,7 +41,7 @@ fn whole(document: &Value, groups: &[(&str, String)]) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title}: HTTP interface</title><style>{STYLE}</style></head><body><h1>{title} {version}</h1><p>{}</p><nav>\
-         <a href=\"/openapi.json\">openapi.json</a>",
+         <a href=\"/openapi.json\">openapi.json</a><a href=\"/asyncapi.json\">asyncapi.json</a>",
         marked(text(&info["description"]))
     );
     let names = groups.iter().map(|(name, _)| *name).chain(["Ways to authenticate", "Schemas"]);

@@ -344,8 +344,8 @@ fn alarms() -> Value {
     json!({ "type": "object", "description": "Data that was lost outside of the daemon, by name.", "additionalProperties": text() })
 }
 
-fn reading() -> Named {
-    let coordinates = [
+pub(super) fn coordinate_data() -> Value {
+    object(&[
         ("coordX", json!({ "type": "number" })),
         ("coordY", json!({ "type": "number" })),
         ("timestamp", described(time(), "Of the message that moved the device.")),
@@ -355,7 +355,10 @@ fn reading() -> Named {
         ("epoch", text()),
         ("unpaired?", flag()),
         ("late?", flag()),
-    ];
+    ])
+}
+
+fn reading() -> Named {
     let history = [("coordinates", list_of(&reference("CoordinateData"))), ("next?", count()), ("epoch", text())];
     let ready = [("ready", json!({ "const": true })), ("components", components()), ("alarms", alarms())];
     let console = [
@@ -366,7 +369,7 @@ fn reading() -> Named {
         ("version", text()),
     ];
     vec![
-        ("CoordinateData", object(&coordinates)),
+        ("CoordinateData", coordinate_data()),
         ("Devices", page("devices", &object(&[("device", device())]), device())),
         ("History", object(&history)),
         ("Alive", object(&[("alive", json!({ "const": true }))])),

@@ -261,6 +261,32 @@ async fn who_has_subscribed_is_present_until_it_leaves() {
 }
 
 #[tokio::test]
+async fn who_asked_for_it_is_told_who_comes_and_goes() {
+    let port = Port::open(PUBLIC).await;
+    let mut deaf = Centrifuge::connect(&port, "").await;
+    deaf.subscribe("devices", object()).await;
+    let mut client = Centrifuge::connect(&port, "").await;
+    client.subscribe("devices", json!({"join_leave": true})).await;
+    let mut news = async |kind: &str| {
+        let push = client.receive().await["push"].clone();
+        assert_eq!((&push["channel"], &push[kind]["info"]["user"]), (&json!("devices"), &json!("")), "{push}");
+        push[kind]["info"]["client"].clone()
+    };
+    let itself = news("join").await;
+    let mut other = Centrifuge::connect(&port, "").await;
+    other.subscribe("devices", object()).await;
+    let joined = news("join").await;
+    assert_ne!(itself, joined);
+    other.call("unsubscribe", json!({"channel": "devices"})).await;
+    assert_eq!(news("leave").await, joined);
+    client.call("unsubscribe", json!({"channel": "devices"})).await;
+    assert!(client.pushes.is_empty() && deaf.pushes.is_empty());
+    // Nothing but the reply has come to who did not ask.
+    deaf.call("presence_stats", json!({"channel": "devices"})).await;
+    assert!(deaf.pushes.is_empty(), "{:?}", deaf.pushes);
+}
+
+#[tokio::test]
 async fn a_user_gets_its_own_device_and_no_other() {
     let port = Port::open(OneAccount { token: "secret", device: "d1" }).await;
     let mut client = Centrifuge::connect(&port, "secret").await;

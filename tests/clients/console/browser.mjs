@@ -5,10 +5,10 @@ import { pathToFileURL } from 'node:url';
 
 /** As long as the test waits: a machine under load is slow, not broken. */
 const TIMEOUT_MS = 60_000;
-const EXECUTABLE = '/usr/bin/chromium';
+export const EXECUTABLE = '/usr/bin/chromium';
 
 /** Chromium must ask nobody on the network for anything. */
-const ARGUMENTS = [
+export const ARGUMENTS = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',

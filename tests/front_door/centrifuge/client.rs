@@ -14,6 +14,8 @@ use crate::support::{World, within};
 pub(super) enum Library {
     /// `centrifuge` (npm) in Node.
     Node,
+    /// The same in Chromium, on a page of another origin.
+    Chromium,
     /// `centrifuge-python` (PyPI).
     Python,
 }
@@ -33,9 +35,10 @@ impl Client {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (programs, installed) = (root.join("tests/clients"), root.join(".stack/clients"));
         let mut command = match library {
-            Library::Node => {
+            Library::Node | Library::Chromium => {
+                let program = if library == Library::Node { "centrifuge.mjs" } else { "centrifuge_chromium.mjs" };
                 let mut command = Command::new("node");
-                command.arg(programs.join("centrifuge.mjs")).arg(&installed);
+                command.arg(programs.join(program)).arg(&installed);
                 command
             }
             Library::Python => {
@@ -75,18 +78,27 @@ impl Client {
         if let Some(index) = self.seen.iter().position(|event| event["event"] == name) {
             return self.seen.remove(index).unwrap();
         }
-        within(name, async {
-            loop {
-                let line = self.events.next_line().await.unwrap();
-                let line = line.unwrap_or_else(|| panic!("the client ended; scripts/install test installs it"));
-                let event: Value = serde_json::from_str(&line).unwrap();
-                if event["event"] == name {
-                    return event;
-                }
-                self.seen.push_back(event);
+        loop {
+            let event = within(name, self.read()).await;
+            if event["event"] == name {
+                return event;
             }
-        })
-        .await
+            self.seen.push_back(event);
+        }
+    }
+
+    /// The next event, whatever it is.
+    pub(super) async fn next(&mut self) -> Value {
+        match self.seen.pop_front() {
+            Some(event) => event,
+            None => within("an event", self.read()).await,
+        }
+    }
+
+    async fn read(&mut self) -> Value {
+        let line = self.events.next_line().await.unwrap();
+        let line = line.unwrap_or_else(|| panic!("the client ended; scripts/install test installs it"));
+        serde_json::from_str(&line).unwrap()
     }
 
     /// Whether an event of that name has come, as far as was read.

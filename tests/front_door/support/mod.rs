@@ -23,9 +23,7 @@ pub(crate) use killer::Killer;
 pub(crate) use ledger::{Ledger, Repeats, latest};
 pub(crate) use load::{Load, LoadPlan};
 pub(crate) use login::{Browser, Tokens, call, phone};
-#[cfg(feature = "faults")]
-pub(crate) use rest::try_exchange_http;
-pub(crate) use rest::{Answer, exchange_http, request};
+pub(crate) use rest::{Answer, exchange_http, exchange_http_with, request, try_exchange_http};
 pub(crate) use socket::{Said, Socket};
 pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
 

@@ -46,13 +46,13 @@ pub(crate) async fn exchange_http(
     headers: &[(&str, &str)],
     body: Option<String>,
 ) -> Answer {
-    try_exchange_http(address, method, path, headers, body).await.unwrap()
+    within("an HTTP answer", try_exchange_http(address, method, path, headers, body)).await.unwrap()
 }
 
-/// The same, where there may be nobody to answer.
+/// The same, for as long as it takes, and where there may be nobody to answer.
 ///
 /// # Errors
-/// Nobody listens, or the connection ended before the answer did.
+/// The connection was refused, or ended before the answer did.
 pub(crate) async fn try_exchange_http(
     address: &str,
     method: &str,
@@ -60,27 +60,49 @@ pub(crate) async fn try_exchange_http(
     headers: &[(&str, &str)],
     body: Option<String>,
 ) -> std::io::Result<Answer> {
-    within("an HTTP answer", async {
-        let mut stream = TcpStream::connect(address).await?;
-        // HTTP/1.0: the body ends with the connection.
-        let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if let Some(body) = &body {
-            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
-        }
-        request.push_str("\r\n");
-        request.push_str(body.as_deref().unwrap_or_default());
-        stream.write_all(request.as_bytes()).await?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await?;
-        if bytes.is_empty() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(parse(&bytes))
-    })
-    .await
+    let mut headers = headers.to_vec();
+    if body.is_some() {
+        headers.push(("Content-Type", "application/json"));
+    }
+    exchange(address, method, path, &headers, body.as_deref()).await
+}
+
+/// One request, with a body of any type.
+pub(crate) async fn exchange_http_with(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Answer {
+    within("an HTTP answer", exchange(address, method, path, headers, body)).await.unwrap()
+}
+
+async fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    // HTTP/1.0: the body ends with the connection.
+    let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(body) = body {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    request.push_str(body.unwrap_or_default());
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    if bytes.is_empty() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(parse(&bytes))
 }
 
 fn parse(bytes: &[u8]) -> Answer {
