@@ -1,6 +1,6 @@
 //! Who has subscribed to which channel, on this daemon, and who is told when that changes.
 //!
-//! News of joins and leaves are not waited for: a session with a full mailbox misses them, as does everyone in a channel with more clients
+//! News of joins and leaves are not waited for: a session with much in its mailbox misses them, as does everyone in a channel with more clients
 //! than one answer names (each of a crowd would be told of each).
 
 use std::{
@@ -18,6 +18,9 @@ use super::{
 
 /// Clients that one answer names; of more, only the number is told.
 const CLIENTS_MAX: usize = 1_000;
+
+/// Messages that wait for a session which gets news: the rest of its mailbox is for frames and commands.
+const DEPTH_MAX: usize = 64;
 
 /// By channel, by client.
 type Channels = HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>;
@@ -115,8 +118,11 @@ fn tell(clients: &BTreeMap<Arc<str>, Entry>, push: impl FnOnce() -> Bytes) {
     }
     let push = push();
     for Listener { session, subscription } in listeners {
-        // Full: it misses this. Down: nobody is there to be told.
-        let _ = session.try_send(CentrifugeSessionMessage::News { subscription: *subscription, push: push.clone() });
+        if session.depth() < DEPTH_MAX {
+            // Full: it misses this. Down: nobody is there to be told.
+            let _ =
+                session.try_send(CentrifugeSessionMessage::News { subscription: *subscription, push: push.clone() });
+        }
     }
 }
 

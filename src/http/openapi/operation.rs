@@ -88,7 +88,7 @@ impl Operation {
 
     /// `limit` and `after` of a list.
     pub(super) fn page(self, after: Value) -> Self {
-        let limit = json!({ "type": "integer", "format": "uint64", "minimum": 1, "default": 100 });
+        let limit = json!({ "type": "integer", "format": "uint64", "minimum": 1, "maximum": u64::MAX, "default": 100 });
         let limit_says = "Entries of one answer; more than 1000 are not given.";
         self.parameter(json!({ "name": "limit", "in": "query", "description": limit_says, "schema": limit })).parameter(
             json!({ "name": "after", "in": "query", "description": "`next` of the page before.", "schema": after }),
