@@ -23,6 +23,8 @@ use crate::{
 /// `/readyz` calls the accounts by this name.
 pub(super) const ACCOUNTS_COMPONENT: &str = "accounts";
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// While they are away.
+const PROBE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The accounts, for the daemon and for commands beside it.
@@ -112,12 +114,14 @@ pub fn passwords(config: &Config) -> anyhow::Result<Passwords> {
 /// Keeps `/readyz` informed about the accounts, for ever.
 pub async fn watch_accounts(accounts: Arc<dyn Accounts>, health: Health) {
     loop {
-        match tokio::time::timeout(PROBE_TIMEOUT, accounts.probe()).await {
+        let probed = tokio::time::timeout(PROBE_TIMEOUT, accounts.probe()).await;
+        let pause = if matches!(probed, Ok(Ok(_))) { PROBE_EVERY } else { PROBE_AGAIN_AFTER };
+        match probed {
             Ok(Ok(_)) => health.up(ACCOUNTS_COMPONENT),
             Ok(Err(error)) => health.down(ACCOUNTS_COMPONENT, error),
             Err(_) => health.down(ACCOUNTS_COMPONENT, "no answer in time"),
         }
-        tokio::time::sleep(PROBE_EVERY).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -17,8 +17,10 @@ mod commands;
 mod configuration;
 mod console;
 mod crash;
+mod data_loss;
 mod dead_letters;
 mod device_credentials;
+mod journal_damage;
 mod kafka_clients;
 #[cfg(feature = "faults")]
 mod kills_under_load;
@@ -28,6 +30,7 @@ mod oauth;
 mod openapi;
 mod outages;
 mod parts;
+mod produce_retries;
 mod replay;
 mod rest;
 mod resume;

@@ -94,6 +94,8 @@ pub struct KafkaConsumerState {
     polling: bool,
     /// Something came of a fetch since the position was asked for.
     has_fetched: bool,
+    /// The position for which an alarm was raised last, so that a partition that is halted says so once.
+    alarmed_at: Option<(String, i64)>,
     lag: metrics::Gauge,
 }
 
@@ -114,6 +116,8 @@ enum Trouble {
     Moved,
     #[error("a newer owner has the partition")]
     Fenced,
+    #[error("halted by kafka.on_data_loss: {0}")]
+    Halted(String),
 }
 
 impl Actor for KafkaConsumer {
@@ -143,6 +147,7 @@ impl Actor for KafkaConsumer {
             sorted: None,
             polling: false,
             has_fetched: false,
+            alarmed_at: None,
             lag: metrics::gauge!("orinoco_consumer_lag_records", "partition" => partition.to_string()),
             arguments,
         })
@@ -303,19 +308,34 @@ impl KafkaConsumerState {
             "{topic}/{}: offset {wanted} is gone, the log holds {first} to {end} (exclusive); records in between were never applied",
             self.partition
         );
-        self.arguments.health.alarm(&format!("data-loss/{topic}/{}", self.partition), what.clone());
+        let place = (topic.to_owned(), wanted);
+        if self.alarmed_at.as_ref() != Some(&place) {
+            self.arguments.health.alarm(&format!("data-loss/{topic}/{}", self.partition), what.clone());
+            self.alarmed_at = Some(place);
+        }
         if self.arguments.on_data_loss == DataLossPolicy::Halt {
-            return Err(Trouble::Writer(format!("halted by kafka.on_data_loss: {what}")));
+            return Err(Trouble::Halted(what));
         }
         let (earliest, end) = self.arguments.log.bounds(self.partition).await?;
         let mut to = from;
+        let mut made_anew = Vec::new();
         for axis in Axis::BOTH {
             if !(earliest.of(axis)..=end.of(axis)).contains(&from.of(axis)) {
                 to.set(axis, earliest.of(axis));
             }
+            if end.of(axis) < from.of(axis) {
+                made_anew.push(axis);
+            }
         }
-        tracing::warn!(partition = self.partition, fence, ?from, ?to, "going on with the first record held");
-        self.sorted = Some(SortedBatch { from, to, records: Vec::new(), first_ms: None });
+        tracing::warn!(
+            partition = self.partition,
+            fence,
+            ?from,
+            ?to,
+            ?made_anew,
+            "going on with the first record held"
+        );
+        self.sorted = Some(SortedBatch { from, to, records: Vec::new(), made_anew, first_ms: None });
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ impl Sorter {
     pub(super) fn sort(&self, from: Position, fetched: Fetched) -> Sorted {
         let first_ms = fetched.records.iter().map(|fetched| fetched.record.timestamp_ms).min();
         let records = Vec::with_capacity(fetched.records.len());
-        let mut batch = SortedBatch { from, to: fetched.next, records, first_ms };
+        let mut batch = SortedBatch { from, to: fetched.next, records, made_anew: Vec::new(), first_ms };
         let mut aside = Aside::default();
         for fetched in fetched.records {
             match fetched.record.decode(fetched.axis) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use orinoco_domain::{
-    CoordinateData, CoordinateRecord, DeviceId, Frame, Position, RecordId,
+    Axis, CoordinateData, CoordinateRecord, DeviceId, Frame, Position, RecordId,
     pairing::{self, Yielded},
 };
 use orinoco_ports::{Batch, DeviceUpdate, PublishedFrame, StoreError};
@@ -76,6 +76,16 @@ impl<'a> Building<'a> {
             self.changed.get(device).into_iter().flatten().map(|yielded| yielded.data.clone()).collect();
         let stored = self.histories.get(device).map_or(&[][..], Vec::as_slice);
         Ok(pairing::is_repeat(state, record, rule, stored) || pairing::is_repeat(state, record, rule, &here))
+    }
+
+    /// Marks of records that are known by their place in the axis's topic mean nothing any more.
+    pub(super) fn forget_offsets(&mut self, axis: Axis) {
+        let places = RecordId::mark_keys_of_topic(axis.name());
+        let places = format!("{}:{places}", axis.name());
+        for (key, mark) in self.replica.marks.iter_mut().filter(|(key, _)| key.starts_with(&places)) {
+            *mark = 0;
+            self.marks.insert(key.clone(), 0);
+        }
     }
 
     /// One highest mark an origin and axis: an origin's records come in order, retries included.

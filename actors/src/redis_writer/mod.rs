@@ -12,7 +12,7 @@ use std::{
 };
 
 use orinoco_domain::{
-    CoordinateRecord, DeviceId, Position,
+    Axis, CoordinateRecord, DeviceId, Position,
     pairing::{DeviceState, PairingRule},
 };
 use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, StoreError};
@@ -53,6 +53,8 @@ pub struct SortedBatch {
     pub records: Vec<CoordinateRecord>,
     /// When the first of them came to the daemon (that of another producer: was written), in milliseconds since 1970.
     pub first_ms: Option<i64>,
+    /// Axes whose topic was made anew: its offsets began again, and with them the identities of other producers' records.
+    pub made_anew: Vec<Axis>,
 }
 
 /// What became of a [`SortedBatch`].
@@ -205,6 +207,7 @@ impl RedisWriterState {
         }
         let records = sorted.records.len() as u64;
         let mut building = batch::Building::new(&mut replica, &self.arguments, self.partition);
+        sorted.made_anew.into_iter().for_each(|axis| building.forget_offsets(axis));
         for record in sorted.records {
             if let Err(error) = building.feed(record).await {
                 self.arguments.health.down(&self.component, &error);

@@ -33,6 +33,12 @@ impl RecordId {
         }
     }
 
+    /// What [`mark_key`](Self::mark_key) begins with for all places in a topic.
+    #[must_use]
+    pub fn mark_keys_of_topic(topic: &str) -> String {
+        format!("kafka/{topic}/")
+    }
+
     /// `None` for records that no ingest owner wrote.
     #[must_use]
     pub fn ingest_epoch(&self) -> Option<u64> {

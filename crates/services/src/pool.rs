@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use bb8::ErrorSink as _;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -20,6 +21,9 @@ use tokio::{
 
 /// A connection that answered less than so long ago is taken to be alive.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// Between two attempts to open a connection: steady, where bb8's own grow to a second and more, as a server that is back is to be noticed
+/// soon. Each of a pool's connections makes its own, so that it is this times their number that a server sees at most.
+const DIAL_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens connections of one kind.
 pub(crate) trait Dial: fmt::Debug + Send + Sync + 'static {
@@ -65,17 +69,28 @@ impl<C> Slot<C> {
 pub(crate) struct Manager<D> {
     dial: D,
     call_timeout: Duration,
+    last_failure: LastFailure,
 }
 
 impl<D: Dial> bb8::ManageConnection for Manager<D> {
     type Connection = Slot<D::Connection>;
     type Error = DialError;
 
+    /// Tries for as long as a call may take.
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        let connection = tokio::time::timeout(self.call_timeout, self.dial.dial()).await;
-        let connection =
-            connection.unwrap_or_else(|_| Err("connecting took too long".to_owned())).map_err(DialError)?;
-        Ok(Slot { connection, under_way: false, answered_at: Instant::now() })
+        let deadline = Instant::now() + self.call_timeout;
+        loop {
+            let connection = tokio::time::timeout_at(deadline, self.dial.dial()).await;
+            let error = match connection.unwrap_or_else(|_| Err("connecting took too long".to_owned())) {
+                Ok(connection) => return Ok(Slot { connection, under_way: false, answered_at: Instant::now() }),
+                Err(reason) => DialError(reason),
+            };
+            if Instant::now() + DIAL_AGAIN_AFTER >= deadline {
+                return Err(error);
+            }
+            self.last_failure.sink(error);
+            tokio::time::sleep(DIAL_AGAIN_AFTER).await;
+        }
     }
 
     /// Half of the call's time at most, so that another connection may be made where this one is dead.
@@ -158,7 +173,7 @@ impl<D: Dial> Pool<D> {
             .test_on_check_out(true)
             .connection_timeout(call_timeout)
             .error_sink(Box::new(last_failure.clone()))
-            .build_unchecked(Manager { dial, call_timeout });
+            .build_unchecked(Manager { dial, call_timeout, last_failure: last_failure.clone() });
         let turns = Semaphore::new(usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS));
         Self { pool, turns, last_failure, call_timeout }
     }
@@ -228,6 +243,39 @@ mod tests {
         async fn check(_connection: &mut usize) -> Result<(), String> {
             Ok(())
         }
+    }
+
+    /// Refuses so many attempts.
+    #[derive(Debug)]
+    struct Refusing(AtomicUsize);
+
+    impl Dial for Refusing {
+        type Connection = ();
+
+        async fn dial(&self) -> Result<(), String> {
+            let left = |left: usize| left.checked_sub(1);
+            match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left) {
+                Ok(_) => Err("refused".to_owned()),
+                Err(_) => Ok(()),
+            }
+        }
+
+        fn is_closed(_connection: &()) -> bool {
+            false
+        }
+
+        async fn check(_connection: &mut ()) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_to_connect_come_at_a_steady_pace() {
+        // Twice as long as that many attempts take; with pauses that double, it would be half of what they need.
+        let pool = Pool::new(Refusing(AtomicUsize::new(10)), 1, 20 * DIAL_AGAIN_AFTER);
+        drop(pool.get(pool.deadline()).await.unwrap());
+        let pool = Pool::new(Refusing(AtomicUsize::new(100)), 1, 10 * DIAL_AGAIN_AFTER);
+        assert_eq!(pool.get(pool.deadline()).await.err().as_deref(), Some("refused"));
     }
 
     #[tokio::test]

@@ -25,6 +25,8 @@ pub struct DaemonConfig {
     pub arguments: Vec<String>,
     /// Environment, such as `("ORINOCO__STREAM__PUBLIC", "true")`; it wins over the ports chosen here.
     pub environment: Vec<(String, String)>,
+    /// A program with its arguments that becomes the daemon (by exec): `setpriv ...`, or a shell that sets limits. Often none.
+    pub run_by: Vec<String>,
 }
 
 impl DaemonConfig {
@@ -73,7 +75,13 @@ impl Daemon {
     pub fn spawn_without_waiting(binary: &Path, config: DaemonConfig, data_dir: &Path) -> anyhow::Result<Self> {
         let (http, ws, mqtt) = (loopback()?, loopback()?, loopback()?);
         let parent = data_dir.parent().context("the data directory needs a parent folder, for the log")?;
-        let mut launch = Launch::new(binary, parent, log_path(data_dir, parent))
+        let (program, before) = match config.run_by.split_first() {
+            Some((program, arguments)) => (Path::new(program), arguments),
+            None => (binary, &[][..]),
+        };
+        let mut launch = Launch::new(program, parent, log_path(data_dir, parent))
+            .arguments(before)
+            .arguments(config.run_by.first().map(|_| binary))
             .arguments(["serve".as_ref(), "--data-dir".as_ref(), data_dir.as_os_str()])
             .arguments(&config.arguments);
         launch.environment_removed_prefix = Some(VARIABLE_PREFIX);
@@ -201,6 +209,19 @@ impl Daemon {
     /// It is not running.
     pub fn resume(&self) -> anyhow::Result<()> {
         self.process.signal(Signal::CONT)
+    }
+
+    /// Sets how large a file may become that it writes to (the soft limit of RLIMIT_FSIZE), bytes; `None`: as large as may be.
+    ///
+    /// # Errors
+    /// It is not running, or may not have that much.
+    pub fn limit_file_bytes(&self, bytes_max: Option<u64>) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()?)?);
+        let resource = rustix::process::Resource::Fsize;
+        let maximum = rustix::process::getrlimit(resource).maximum;
+        let limit = rustix::process::Rlimit { current: bytes_max.or(maximum), maximum };
+        rustix::process::prlimit(pid, resource, limit).context("prlimit")?;
+        Ok(())
     }
 
     /// Its process id.

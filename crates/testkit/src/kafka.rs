@@ -24,6 +24,7 @@ const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
 /// Kafka protocol, api keys.
 const METADATA: i16 = 3;
+const DELETE_RECORDS: i16 = 21;
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
 
@@ -44,15 +45,29 @@ impl Kafka {
     /// # Errors
     /// Java or the jars are missing, or it did not start; with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
+        let port = free_port()?;
+        Self::start_at(port, port).await
+    }
+
+    /// Starts a node that tells its clients to come to another port of the loopback address: that of a proxy. (Its own address, which
+    /// leads past the proxy, is that of the handle.)
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_behind(port_of_proxy: u16) -> anyhow::Result<Self> {
+        Self::start_at(free_port()?, port_of_proxy).await
+    }
+
+    async fn start_at(port: u16, port_advertised: u16) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("orinoco-kafka-")?;
-        let (port, controller_port, data) = (free_port()?, free_port()?, folder.path().join("data"));
+        let (controller_port, data) = (free_port()?, folder.path().join("data"));
         let conf = folder.path().join("server.properties");
         fs::write(
             &conf,
             format!(
                 "{PROPERTIES}\n\
                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-                advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+                advertised.listeners=PLAINTEXT://127.0.0.1:{port_advertised}\n\
                 controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
                 log.dirs={}\n",
                 data.display()
@@ -118,6 +133,37 @@ impl KafkaAddress {
         check_topic_error(&response, topic)
     }
 
+    /// Deletes a partition's records below an offset, as retention does with old ones.
+    ///
+    /// # Errors
+    /// The broker refused (the offset is beyond the end, for instance) or does not answer.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before_offset: i64) -> anyhow::Result<()> {
+        let mut request = Encoder::default();
+        request.array(1).string(topic)?.array(1).int32(partition).int64(before_offset);
+        request.int32(i32::try_from(TIMEOUT.as_millis())?);
+        let response = self.request(DELETE_RECORDS, 0, &request.0).await?;
+        // The last two bytes of the answer for one partition: throttle time, topics (one), name, partitions (one), index, low watermark,
+        // error code.
+        match response.last_chunk::<2>().map(|bytes| i16::from_be_bytes(*bytes)) {
+            Some(0) => Ok(()),
+            code => bail!("Kafka refused to delete records of {topic}/{partition} with error {code:?}"),
+        }
+    }
+
+    /// Whether each partition of these topics has a leader, so that it can be written and read.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn has_leaders(&self, topics: &[String]) -> anyhow::Result<bool> {
+        let mut request = Encoder::default();
+        request.array(i32::try_from(topics.len())?);
+        for topic in topics {
+            request.string(topic)?;
+        }
+        let response = self.request(METADATA, 1, &request.0).await?;
+        leaders_are_known(&mut Decoder(&response)).context("Kafka's metadata end too soon")
+    }
+
     /// One request on a connection of its own; the body of the response.
     async fn request(&self, api_key: i16, api_version: i16, body: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut request = Encoder::default();
@@ -174,6 +220,59 @@ fn check_topic_error(response: &[u8], topic: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Of a Metadata response, version 1; `None` where it ends too soon.
+fn leaders_are_known(response: &mut Decoder<'_>) -> Option<bool> {
+    // Node id, host, port, rack.
+    for _ in 0..response.int32()? {
+        response.int32()?;
+        response.string()?;
+        response.int32()?;
+        response.string()?;
+    }
+    let _controller = response.int32()?;
+    let mut known = true;
+    for _ in 0..response.int32()? {
+        known &= response.int16()? == 0;
+        response.string()?;
+        let _is_internal = response.take(1)?;
+        for _ in 0..response.int32()? {
+            let (error, _index, leader) = (response.int16()?, response.int32()?, response.int32()?);
+            known &= error == 0 && leader >= 0;
+            // Replicas, and those in sync.
+            for _ in 0..2 {
+                let nodes = usize::try_from(response.int32()?).ok()?;
+                response.take(4 * nodes)?;
+            }
+        }
+    }
+    Some(known)
+}
+
+/// The other direction of [`Encoder`].
+struct Decoder<'a>(&'a [u8]);
+
+impl<'a> Decoder<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn int16(&mut self) -> Option<i16> {
+        Some(i16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn int32(&mut self) -> Option<i32> {
+        Some(i32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    /// Its bytes; a null string is an empty one.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.int16()?.max(0)).ok()?;
+        self.take(length)
+    }
+}
+
 /// Kafka's fixed encodings: big endian, strings with 2 bytes of length, arrays with 4.
 #[derive(Debug, Default)]
 struct Encoder(Vec<u8>);
@@ -185,6 +284,11 @@ impl Encoder {
     }
 
     fn int32(&mut self, value: i32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    fn int64(&mut self, value: i64) -> &mut Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }

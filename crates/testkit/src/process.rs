@@ -170,12 +170,36 @@ impl Process {
         kill_process(raw_pid(self.pid()?)?, signal).context("the process is gone")
     }
 
+    /// SIGSTOP for it and its helpers, which would go on to serve their clients: PostgreSQL's lead groups of their own.
+    pub(crate) fn pause(&self) -> anyhow::Result<()> {
+        // First, so that it makes no more of them.
+        self.signal(Signal::STOP)?;
+        self.signal_helpers(Signal::STOP)
+    }
+
+    /// SIGCONT for all that [`pause`](Self::pause) stopped.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        self.signal_helpers(Signal::CONT)?;
+        self.signal(Signal::CONT)
+    }
+
+    fn signal_helpers(&self, signal: Signal) -> anyhow::Result<()> {
+        for helper in children(self.pid()?) {
+            match kill_process(raw_pid(helper)?, signal) {
+                // It has just ended.
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error).context("a helper could not be signalled"),
+            }
+        }
+        Ok(())
+    }
+
     /// Asks it to end by a signal and waits; an error after the deadline (it still runs then).
     pub(crate) async fn stop(&self, signal: Signal, deadline: Duration) -> anyhow::Result<ExitStatus> {
         if self.exit_status()?.is_none() {
             self.signal(signal)?;
             // One that is paused must wake up to end.
-            self.signal(Signal::CONT)?;
+            self.resume()?;
         }
         let what = format!("the end of {}", self.launch.program.display());
         let status = poll_until(deadline, &what, async || self.exit_status().transpose()).await??;

@@ -124,12 +124,12 @@ impl<A: Address> Server<A> {
         bail!("{} is held by processes of its last start", self.process.launch().program.display())
     }
 
-    /// SIGSTOP: connections stay open, nothing is answered.
+    /// SIGSTOP, for its helper processes too: connections stay open, nothing is answered.
     ///
     /// # Errors
     /// It is not running.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.pause()
     }
 
     /// SIGCONT.
@@ -137,7 +137,7 @@ impl<A: Address> Server<A> {
     /// # Errors
     /// It is not running.
     pub fn resume(&self) -> anyhow::Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process.resume()
     }
 
     async fn wait_until_ready(&self) -> anyhow::Result<()> {

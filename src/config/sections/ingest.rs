@@ -53,8 +53,9 @@ section! {
         sessions_max: usize = "sessions_max", Number::new(1..=1_000_000), Fixed("10000");
         /// Messages in flight without PUBACK a connection.
         receive_max: u16 = "receive_max", Number::new(1..=65_535), Fixed("1000");
-        /// Seconds between signs of life on the link to the broker of the backend `service`.
-        keep_alive: Duration = "keep_alive_s", seconds(5..=3600), Fixed("20");
+        /// Seconds between signs of life on the link to the broker of the backend `service`. One that hangs is noticed after two of them,
+        /// or two and a half.
+        keep_alive: Duration = "keep_alive_s", seconds(5..=3600), Fixed("10");
         /// Seconds for which the broker of the backend `service` keeps our session, and so the devices' messages, while no
         /// daemon is connected.
         session_expiry: Duration = "session_expiry_s", seconds(60..=31_536_000), Fixed("86400");

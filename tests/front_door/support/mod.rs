@@ -1,14 +1,18 @@
 //! The daemon, and clients of each of its ports.
 
+mod backend;
 mod device;
 mod follow;
 mod frame;
+mod kafka_proxy;
 mod killer;
 mod ledger;
+mod listener;
 mod load;
 mod login;
 mod rest;
 mod socket;
+mod vigil;
 mod world;
 
 use std::{future::Future, time::Duration};
@@ -16,15 +20,19 @@ use std::{future::Future, time::Duration};
 use orinoco_testkit::poll_until;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(crate) use backend::Backend;
 pub(crate) use device::{Device, Token};
 pub(crate) use follow::follow;
 pub(crate) use frame::Frame;
+pub(crate) use kafka_proxy::KafkaProxy;
 pub(crate) use killer::Killer;
-pub(crate) use ledger::{Ledger, Repeats, latest};
+pub(crate) use ledger::{Ledger, Repeats, history, latest};
+pub(crate) use listener::Listener;
 pub(crate) use load::{Load, LoadPlan};
 pub(crate) use login::{Browser, Tokens, call, phone};
 pub(crate) use rest::{Answer, exchange_http, exchange_http_with, request, try_exchange_http};
 pub(crate) use socket::{Said, Socket};
+pub(crate) use vigil::{Ask, Vigil};
 pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
 
 /// After so long, what was waited for is taken for lost.

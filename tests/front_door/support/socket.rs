@@ -74,17 +74,19 @@ impl Socket {
     /// The next text, or the end.
     pub(crate) async fn next(&mut self) -> Said {
         // Pings don't extend the deadline.
-        within("a message", async {
-            loop {
-                match self.0.next().await {
-                    Some(Ok(Message::Text(text))) => return Said::Text(text.to_string()),
-                    Some(Ok(Message::Close(close))) => return Said::Closed(close.map(|close| close.code.into())),
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return Said::Closed(None),
-                }
+        within("a message", self.next_whenever()).await
+    }
+
+    /// The same, without a deadline.
+    pub(crate) async fn next_whenever(&mut self) -> Said {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => return Said::Text(text.to_string()),
+                Some(Ok(Message::Close(close))) => return Said::Closed(close.map(|close| close.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Said::Closed(None),
             }
-        })
-        .await
+        }
     }
 
     pub(crate) async fn text(&mut self) -> String {

@@ -15,7 +15,7 @@ use orinoco_testkit::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{Answer, DEADLINE, Device, Socket, campaign, request};
+use super::{Answer, DEADLINE, Device, KafkaProxy, Socket, campaign, request};
 
 /// The daemon under test: the one that was built with the tests, or the variable `ORINOCO_TEST_BINARY`.
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| campaign("BINARY", PathBuf::from(env!("CARGO_BIN_EXE_orinoco"))));
@@ -50,7 +50,9 @@ pub(crate) enum Mode {
 pub(crate) struct Setup {
     settings: Vec<(String, String)>,
     own_kafka: bool,
+    kafka_proxy: bool,
     embedded_broker: bool,
+    run_by: Vec<String>,
 }
 
 impl Setup {
@@ -71,6 +73,18 @@ impl Setup {
         self.own_kafka = true;
         self
     }
+
+    /// The same, and the daemon reaches it through a proxy.
+    pub(crate) fn kafka_proxy(mut self) -> Self {
+        self.kafka_proxy = true;
+        self.own_kafka()
+    }
+
+    /// A program with its arguments that becomes the daemon.
+    pub(crate) fn run_by(mut self, command: &[&str]) -> Self {
+        self.run_by = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
 }
 
 /// Real servers of one daemon. Kafka is that of the run, the topics are the daemon's own: else it would begin with all that others
@@ -81,6 +95,7 @@ pub(crate) struct Services {
     pub(crate) redis_qr: Redis,
     pub(crate) kafka: KafkaAddress,
     pub(crate) own_kafka: Option<Kafka>,
+    pub(crate) kafka_proxy: Option<KafkaProxy>,
     topic_prefix: String,
     pub(crate) postgres: Option<Postgres>,
     // Dropped with the daemon.
@@ -128,6 +143,7 @@ impl World {
         for (key, value) in &setup.settings {
             config = config.set(key, value);
         }
+        config.run_by.clone_from(&setup.run_by);
         let environment = config.environment.clone();
         if mode == Mode::Services {
             let migrated = command(&environment, &data_dir, &["migrate"]);
@@ -261,11 +277,21 @@ impl Services {
         output_of(Command::new("redis-cli").args(["-u", self.redis_qr.url(), "EVAL", DUMP, "0"]))
     }
 
+    /// The topics of the coordinates, as Kafka knows them.
+    pub(crate) fn topics(&self) -> [String; 2] {
+        ["coordX", "coordY"].map(|name| format!("{}{name}", self.topic_prefix))
+    }
+
     async fn start(setup: &Setup, config: DaemonConfig) -> (Self, DaemonConfig) {
         let mosquitto = Mosquitto::start().await.unwrap();
         let redis = Redis::start(RedisKind::Ws).await.unwrap();
         let redis_qr = Redis::start(RedisKind::Qr).await.unwrap();
-        let own_kafka = if setup.own_kafka { Some(Kafka::start().await.unwrap()) } else { None };
+        let kafka_proxy = if setup.kafka_proxy { Some(KafkaProxy::listen().await) } else { None };
+        let own_kafka = match &kafka_proxy {
+            Some(proxy) => Some(Kafka::start_behind(proxy.port()).await.unwrap()),
+            None if setup.own_kafka => Some(Kafka::start().await.unwrap()),
+            None => None,
+        };
         let kafka = match &own_kafka {
             Some(kafka) => kafka.address().clone(),
             None => Kafka::shared().await.unwrap(),
@@ -281,6 +307,11 @@ impl Services {
             (None, Some(database)) => database.url().to_owned(),
             (None, None) => unreachable!(),
         };
+        let mut brokers = kafka.brokers().to_owned();
+        if let Some(proxy) = &kafka_proxy {
+            proxy.forward_to(&brokers);
+            brokers = format!("127.0.0.1:{}", proxy.port());
+        }
         let topic_prefix = format!("{}.", unique_name("front-door"));
         let config = config
             .set("mode", "services")
@@ -288,7 +319,7 @@ impl Services {
             .set("mqtt.client_id", unique_name("ingest"))
             .set("redis_ws.url", redis.url())
             .set("redis_qr.url", redis_qr.url())
-            .set("kafka.brokers", kafka.brokers())
+            .set("kafka.brokers", brokers)
             .set("kafka.topic_prefix", &topic_prefix)
             .set("postgres.url", &postgres_url);
         let services = Self {
@@ -297,6 +328,7 @@ impl Services {
             redis_qr,
             kafka,
             own_kafka,
+            kafka_proxy,
             topic_prefix,
             postgres,
             _database: database,

@@ -16,8 +16,12 @@ use rskafka::{
 };
 use tokio::sync::Mutex;
 
-/// rskafka's own retries: of what passes by itself (a new leader, a connection that was closed), and no longer than this.
-const RETRY_DEADLINE: Duration = Duration::from_millis(800);
+/// rskafka's own retries: of what passes by itself (a new leader, a connection that was closed), and no longer than this. Short, as they nest
+/// (a connection within metadata within a produce), and as those above try again themselves, and say meanwhile that Kafka is away.
+const RETRY_DEADLINE: Duration = Duration::from_millis(250);
+/// Between two of them: almost steady, so that a broker that is back is noticed soon, and is asked ten times a second a partition at most.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(50);
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(150);
 
 /// A Kafka cluster as one role (fetching, producing) uses it: a client of its own, so that long polls hold up nobody else.
 pub(super) struct Cluster {
@@ -49,8 +53,8 @@ impl Cluster {
             return Ok(Arc::clone(client));
         }
         let backoff = BackoffConfig {
-            init_backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_millis(400),
+            init_backoff: RETRY_AFTER_MIN,
+            max_backoff: RETRY_AFTER_MAX,
             base: 2.0,
             deadline: Some(RETRY_DEADLINE),
         };
