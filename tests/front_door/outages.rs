@@ -42,6 +42,7 @@ async fn end_each(backends: &[Backend], setup: Setup, away: Duration, end: impl 
     let services = world.services.as_ref().unwrap();
     let load = Load::start(&world, LoadPlan { connections: 2, devices: 5, messages_per_second: 1_000 }).await;
     let (listener, vigil) = (Listener::start(&world), Vigil::start(&world, vec![Ask::get("/healthz")]));
+    Backend::prepare(services).await;
     for &backend in backends {
         moves_on(&world, &load).await;
         let ended = Instant::now();
@@ -52,10 +53,12 @@ async fn end_each(backends: &[Backend], setup: Setup, away: Duration, end: impl 
         let start = backend.start(services).await;
         listener.mark(start.serves_at);
         let story = format!(
-            "away for {away:?}, /readyz red after {red_after:?} ({}); accepts connections {:?} after its start, serves after {:?}",
+            "away for {away:?}, /readyz red after {red_after:?} ({}); accepts connections {:?} after its start, serves after {:?} \
+            (kcat {:?} later)",
             waits.join(", "),
             start.accepts_after,
-            start.serves_after
+            start.serves_after,
+            start.others_after
         );
         is_back(backend, start.serves_at, &listener, &vigil, &story).await;
     }
