@@ -52,13 +52,16 @@ async fn end_each(backends: &[Backend], setup: Setup, away: Duration, end: impl 
         let away = ended.elapsed();
         let start = backend.start(services).await;
         listener.mark(start.serves_at);
+        let others_after = match start.others {
+            Some(others) => format!("{:?}", others.await.unwrap()),
+            None => "not asked".to_owned(),
+        };
         let story = format!(
             "away for {away:?}, /readyz red after {red_after:?} ({}); accepts connections {:?} after its start, serves after {:?} \
-            (kcat {:?} later)",
+            (kcat: {others_after} later)",
             waits.join(", "),
             start.accepts_after,
-            start.serves_after,
-            start.others_after
+            start.serves_after
         );
         is_back(backend, start.serves_at, &listener, &vigil, &story).await;
     }

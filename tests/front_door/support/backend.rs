@@ -55,7 +55,7 @@ pub(crate) struct Start {
     /// It answered a real request; each partition of Kafka had a leader.
     pub(crate) serves_after: Duration,
     /// Another client of Kafka, started at that moment, had a record acknowledged: this soon after it. For comparison.
-    pub(crate) others_after: Option<Duration>,
+    pub(crate) others: Option<JoinHandle<Duration>>,
     /// When that was.
     pub(crate) serves_at: Instant,
 }
@@ -91,15 +91,11 @@ impl Backend {
         }
         let serves_at = Instant::now();
         let others = (self == Self::Kafka).then(|| produce(services.kafka.brokers().to_owned(), serves_at));
-        let others_after = match others {
-            Some(others) => Some(others.await.unwrap()),
-            None => None,
-        };
         let accepts_after = accepting.await.unwrap() - began;
-        Start { accepts_after, serves_after: serves_at - began, others_after, serves_at }
+        Start { accepts_after, serves_after: serves_at - began, others, serves_at }
     }
 
-    /// Before Kafka is hurt: what [`Start::others_after`] writes to.
+    /// Before Kafka is hurt: what [`Start::others`] writes to.
     pub(crate) async fn prepare(services: &Services) {
         services.kafka.create_topic(OTHERS_TOPIC, 1).await.unwrap();
     }
