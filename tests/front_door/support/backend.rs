@@ -1,16 +1,12 @@
 //! The servers behind the daemon, to be stopped, killed and paused.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::{Services, until, within};
 
 const PAUSE: Duration = Duration::from_millis(10);
-const OTHERS_TOPIC: &str = "others";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -38,15 +34,6 @@ macro_rules! each_server {
     }};
 }
 
-/// Has a record acknowledged by all replicas, by kcat.
-fn produce(brokers: String, began: Instant) -> JoinHandle<Duration> {
-    tokio::task::spawn_blocking(move || {
-        let text = format!("echo 1 | kcat -P -b {brokers} -t {OTHERS_TOPIC} -X acks=all");
-        assert!(Command::new("sh").args(["-c", &text]).status().unwrap().success());
-        began.elapsed()
-    })
-}
-
 /// What a server needed of its own start.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -54,8 +41,6 @@ pub(crate) struct Start {
     pub(crate) accepts_after: Duration,
     /// It answered a real request; each partition of Kafka had a leader.
     pub(crate) serves_after: Duration,
-    /// Another client of Kafka, started at that moment, had a record acknowledged: this soon after it. For comparison.
-    pub(crate) others: Option<JoinHandle<Duration>>,
     /// When that was.
     pub(crate) serves_at: Instant,
 }
@@ -90,14 +75,8 @@ impl Backend {
             .await;
         }
         let serves_at = Instant::now();
-        let others = (self == Self::Kafka).then(|| produce(services.kafka.brokers().to_owned(), serves_at));
         let accepts_after = accepting.await.unwrap() - began;
-        Start { accepts_after, serves_after: serves_at - began, others, serves_at }
-    }
-
-    /// Before Kafka is hurt: what [`Start::others`] writes to.
-    pub(crate) async fn prepare(services: &Services) {
-        services.kafka.create_topic(OTHERS_TOPIC, 1).await.unwrap();
+        Start { accepts_after, serves_after: serves_at - began, serves_at }
     }
 
     /// When it takes a connection for the first time.
