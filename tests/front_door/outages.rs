@@ -65,10 +65,9 @@ async fn end_each(backends: &[Backend], setup: Setup, away: Duration, end: impl 
         let start = backend.start(services).await;
         listener.mark(start.serves_at);
         // What another client has of the server meanwhile, for comparison.
-        let others = if backend == Backend::Kafka {
-            kcat_produces(services.kafka.brokers(), start.serves_at).await
-        } else {
-            String::new()
+        let others = match backend {
+            Backend::Kafka => kcat_produces(services.kafka.brokers(), start.serves_at).await,
+            _ => String::new(),
         };
         let story = format!(
             "away for {away:?}, /readyz red after {red_after:?} ({}); accepts connections {:?} after its start, serves after {:?}{others}",
@@ -125,6 +124,7 @@ async fn a_backend_that_hangs_under_load_costs_nothing_and_every_request_is_answ
         Ask::post("/api/v1/auth/login", json!({"email": person.email, "password": person.password})),
     ];
     let (listener, vigil) = (Listener::start(&world), Vigil::start(&world, asks));
+    services.kafka.create_topic(OTHERS_TOPIC, 1).await.unwrap();
     for backend in [Backend::Redis, Backend::RedisQr, Backend::Kafka, Backend::Mqtt, Backend::Postgres] {
         moves_on(&world, &load).await;
         let paused = Instant::now();
@@ -135,7 +135,11 @@ async fn a_backend_that_hangs_under_load_costs_nothing_and_every_request_is_answ
         let (away, resumed) = (paused.elapsed(), Instant::now());
         backend.resume(services);
         listener.mark(resumed);
-        let story = format!("hung for {away:?}, /readyz red after {red_after:?} ({})", waits.join(", "));
+        let others = match backend {
+            Backend::Kafka => kcat_produces(services.kafka.brokers(), resumed).await,
+            _ => String::new(),
+        };
+        let story = format!("hung for {away:?}{others}, /readyz red after {red_after:?} ({})", waits.join(", "));
         is_back(backend, resumed, &listener, &vigil, &story).await;
     }
     vigil.assert_all_were_answered();
