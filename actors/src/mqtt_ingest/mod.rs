@@ -27,7 +27,7 @@ use journal_health::JournalHealth;
 
 /// One try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const RECONNECT_AFTER: Duration = Duration::from_millis(250);
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Why it does not connect, though it was told that the lease is ours.
 const UNPROVED: &str = "waits for the lease store to say that the ingest lease is still held";
