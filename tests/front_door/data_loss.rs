@@ -169,16 +169,16 @@ async fn a_topic_truncated_below_the_position_stops_its_partition_where_that_is_
     let partition = alarm.rsplit('/').next().unwrap();
     let device = world.device().await;
     device.publish(&format!("devices/{name}/coordX"), "99").await;
-    let ready = until("/readyz to say who is halted", async || {
+    let halted = format!("consumer/{partition}");
+    // The others come back from the outage of Redis meanwhile.
+    until("/readyz to say that this one alone is halted", async || {
         let answer = world.get("/readyz").await;
-        answer.body.contains("halted by kafka.on_data_loss").then_some(answer)
+        let components = answer.json()["components"].as_array().unwrap().clone();
+        let waits = components.iter().filter(|component| component["state"] != "up");
+        let alone = waits.map(|component| component["name"].as_str().unwrap()).eq([halted.as_str()]);
+        (alone && answer.status == 503 && answer.body.contains("halted by kafka.on_data_loss")).then_some(())
     })
     .await;
-    assert_eq!(ready.status, 503);
-    let components = ready.json()["components"].as_array().unwrap().clone();
-    let waits = components.iter().filter(|component| component["state"] != "up");
-    let waits: Vec<&str> = waits.map(|component| component["name"].as_str().unwrap()).collect();
-    assert_eq!(waits, [format!("consumer/{partition}")]);
     // The other partitions go on.
     let others: Vec<String> = (0..20).map(|_| unique_name("other")).collect();
     for other in &others {
