@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use orinoco_actors::{
     Audience, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage, KafkaProducer,
-    KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage, MqttIngest,
-    MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub,
-    StreamHubArguments, Tenure,
+    KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage,
+    MqttIngest, MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage,
+    StreamHub, StreamHubArguments, Tenure,
 };
 use orinoco_domain::{
     TopicFilters,

@@ -30,7 +30,9 @@ pub(crate) use ledger::{Ledger, Repeats, history, latest};
 pub(crate) use listener::Listener;
 pub(crate) use load::{Load, LoadPlan};
 pub(crate) use login::{Browser, Tokens, call, phone};
-pub(crate) use rest::{Answer, exchange_http, exchange_http_with, request, try_exchange_http};
+#[cfg(feature = "faults")]
+pub(crate) use rest::try_exchange_http;
+pub(crate) use rest::{Answer, exchange_http, exchange_http_with, request};
 pub(crate) use socket::{Said, Socket};
 pub(crate) use vigil::{Ask, Vigil};
 pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
