@@ -26,8 +26,8 @@ const PAYLOAD_BYTES_MAX: usize = 2048;
 const LOG_TIMEOUT: Duration = Duration::from_secs(4);
 /// Letters that are replayed by one request.
 const REPLAYED_MAX: usize = 100;
-/// For finding and sending them, all together: less than clients wait.
-const REPLAY_TIMEOUT: Duration = Duration::from_secs(12);
+/// For finding and sending them, all together: less than a request gets, so that the answer can say how many were sent.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Oldest first, as the log has them: a write that was repeated stands there twice.
 pub(super) async fn list(request: &Request) -> Result<Response, Problem> {

@@ -40,7 +40,7 @@ use super::{
     client::{Peer, caller},
     listen::Draining,
     problem::{MethodNotAllowed, Problem, internal},
-    routes::{answer, raw_query, with},
+    routes::{answer, in_time, raw_query, with},
 };
 pub(super) use endpoints::{Endpoint, all};
 use endpoints::{Found, find};
@@ -62,7 +62,8 @@ pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
                 let Peer(peer) = peer.ok_or_else(internal)?;
                 let caller = caller(peer.ip(), &headers, &deps.trusted_proxies);
                 let body = body::read(stream, deps.body_bytes_max).await?;
-                dispatch(found.endpoint, Request { deps, ids: found.ids, headers, caller, draining, query, body }).await
+                let request = Request { deps, ids: found.ids, headers, caller, draining, query, body };
+                in_time(dispatch(found.endpoint, request)).await
             };
             answer(handled.await)
         })

@@ -33,7 +33,7 @@ use super::{
     HttpDeps, body,
     client::{Peer, caller},
     problem::{Problem, internal},
-    routes::{GET, answer, methods, raw_query, with},
+    routes::{GET, answer, in_time, methods, raw_query, with},
 };
 use crate::auth::{Auth, Caller};
 use error::OAuthError;
@@ -108,7 +108,7 @@ pub(super) fn routes(deps: &Arc<HttpDeps>) -> BoxedFilter<(Response,)> {
                         let caller = caller(peer.ip(), &headers, &deps.trusted_proxies);
                         let body = body::read(stream, deps.body_bytes_max).await?;
                         let form = Form::parse(&headers, &query, &body)?;
-                        dispatch(endpoint, &Request { deps, headers, caller, form }).await
+                        in_time(dispatch(endpoint, &Request { deps, headers, caller, form })).await
                     };
                     handled.await.unwrap_or_else(OAuthError::into_response)
                 },
