@@ -244,7 +244,8 @@ async fn follow(address: String, browser: Browser, tell: watch::Sender<Value>) -
                 lost_at.get_or_insert_with(Instant::now);
             }
             Ok(Err(204)) => return (seen, gaps),
-            Ok(Err(503)) | Err(_) => {}
+            // 429: so many streams that are killed all the time come to the limit for all, which nothing lifts.
+            Ok(Err(429 | 503)) | Err(_) => {}
             Ok(Err(status)) => panic!("{status} in place of a stream, after {seen:?}"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
