@@ -1,9 +1,7 @@
 //! What becomes of a letter that is replayed: published on its topic again, or produced into its Kafka topic.
 
-use std::time::SystemTime;
-
 use orinoco_domain::{Axis, DeviceId, RawRecord, partition_of};
-use orinoco_ports::{RecordLog, StoredDeadLetter};
+use orinoco_ports::{Clock as _, RecordLog, StoredDeadLetter, SystemClock};
 use serde::Serialize;
 
 use super::publisher::Publish;
@@ -70,12 +68,11 @@ impl Targets<'_> {
             return Ok(skipped("a letter holds a record's value, not its key; name the device (`--device`, `device`)"));
         };
         let partition = partition_of(device.as_str().as_bytes(), self.log.partitions().await?);
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let record = RawRecord {
             key: Some(device.as_str().as_bytes().to_vec()),
             value,
             headers: Vec::new(),
-            timestamp_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+            timestamp_ms: SystemClock.now_ms(),
         };
         self.log.produce(partition, &[(axis, record)]).await?;
         Ok(Outcome::Produced)

@@ -17,8 +17,8 @@ use warp::reply::Response;
 use super::{
     OpenStream,
     accounts::{device, email, password, shown},
-    json as answer, no_content,
-    request::{LIMIT_DEFAULT, LIMIT_MAX, Request},
+    json as answer, listed, no_content,
+    request::Request,
     time,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     http::{
         body, openapi,
         problem::Problem,
-        query::{Query, device_segment, wrong},
+        query::{device_segment, wrong},
     },
     ws::WsConnection,
 };
@@ -69,7 +69,7 @@ pub(super) async fn users(request: &Request) -> Result<Response, Problem> {
     let after = query.number("after", 0..=i64::MAX.unsigned_abs())?.map(|id| UserId(id.cast_signed()));
     let page = call(request.auth().accounts.list(after, limit)).await?;
     let users: Vec<Value> = page.accounts.iter().map(shown).collect();
-    Ok(list("users", users, page.next.map(|id| id.to_string())))
+    Ok(listed("users", users, page.next.map(|id| id.to_string())))
 }
 
 pub(super) async fn create_user(request: &Request) -> Result<Response, Problem> {
@@ -112,7 +112,7 @@ pub(super) async fn devices(request: &Request) -> Result<Response, Problem> {
     let after = query.device("after")?;
     let page = call(request.auth().accounts.device_credentials(after.as_ref(), limit)).await?;
     let devices: Vec<Value> = page.credentials.iter().map(shown_device).collect();
-    Ok(list("devices", devices, page.next.map(|device| device.as_str().to_owned())))
+    Ok(listed("devices", devices, page.next.map(|device| device.as_str().to_owned())))
 }
 
 pub(super) async fn give_device_secret(request: &Request) -> Result<Response, Problem> {
@@ -146,7 +146,7 @@ pub(super) async fn connections(request: &Request) -> Result<Response, Problem> 
     let mut shown: Vec<Value> = sockets.iter().map(shown_socket).chain(streams.iter().map(shown_stream)).collect();
     let next = (shown.len() > limit).then(|| ids[limit - 1].clone());
     shown.truncate(limit);
-    Ok(list("connections", shown, next))
+    Ok(listed("connections", shown, next))
 }
 
 fn cursor(after: Option<&str>) -> Result<(bool, u64), Problem> {
@@ -169,19 +169,14 @@ pub(super) async fn actors(request: &Request) -> Result<Response, Problem> {
 
 /// Children of one pool, of which the tree shows the first ones only.
 pub(super) async fn pool_children(request: &Request) -> Result<Response, Problem> {
-    let query = Query::parse(&request.query, &["path", "limit", "after"])?;
-    let limit = query.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    let (limit, query) = request.page_of(&["path"])?;
     request.administrator().await?;
     let tree = request.deps.tree.tree().ok_or_else(starting)?;
     let path = query.text("path").ok_or_else(|| wrong("path", "is missing; name a pool, as the tree does"))?;
     let children =
         tree.children(path, query.text("after"), limit).map_err(|_| wrong("path", "is no pool of the tree"))?;
     let next = (children.len() == limit).then(|| children.last().map(|child| child.key.clone())).flatten();
-    let mut body = json!({ "children": children });
-    if let Some(next) = next {
-        body["next"] = next.into();
-    }
-    Ok(answer(StatusCode::OK, &body))
+    Ok(listed("children", children, next))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -216,15 +211,7 @@ pub(super) async fn audit(request: &Request) -> Result<Response, Problem> {
     let before = query.number("after", 0..=i64::MAX.unsigned_abs())?.map(u64::cast_signed);
     let page = call(request.auth().accounts.audit(before, limit)).await?;
     let entries: Vec<Value> = page.entries.iter().map(shown_entry).collect();
-    Ok(list("entries", entries, page.next.map(|id| id.to_string())))
-}
-
-fn list(name: &str, items: Vec<Value>, next: Option<String>) -> Response {
-    let mut body = json!({ name: items });
-    if let Some(next) = next {
-        body["next"] = next.into();
-    }
-    answer(StatusCode::OK, &body)
+    Ok(listed("entries", entries, page.next.map(|id| id.to_string())))
 }
 
 fn user_id(request: &Request) -> Result<UserId, Problem> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use warp::reply::Response;
 
-use super::{json as answer, request::Request};
+use super::{json as answer, listed, request::Request};
 use crate::{
     auth::SignedIn,
     dead_letters::{Outcome, Replayed, Targets},
@@ -36,19 +36,19 @@ pub(super) async fn list(request: &Request) -> Result<Response, Problem> {
     let after = query.text("after");
     let asked = request.deps.log.dead_letters(after, limit.min(LETTERS_MAX));
     let page = tokio::time::timeout(LOG_TIMEOUT, asked).await.map_err(|_| away())?;
-    let page = page.map_err(|error| match error {
-        LogError::Misconfigured(_) if after.is_some() => wrong("after", "is none; give the `next` of the page before"),
-        error => {
-            tracing::debug!(%error, "dead letters can't be read");
-            away()
-        }
-    })?;
+    let is_none = || wrong("after", "is none; give the `next` of the page before");
+    let page = page.map_err(|error| unread(&error, after.map(|_| is_none())))?;
     let letters: Vec<Value> = page.letters.iter().map(shown).collect();
-    let mut body = json!({ "letters": letters });
-    if let Some(next) = page.next {
-        body["next"] = next.into();
+    Ok(listed("letters", letters, page.next))
+}
+
+/// `cursor`: what to say if the log does not know the cursor that the client gave.
+fn unread(error: &LogError, cursor: Option<Problem>) -> Problem {
+    if let (LogError::Misconfigured(_), Some(unknown)) = (error, cursor) {
+        return unknown;
     }
-    Ok(answer(StatusCode::OK, &body))
+    tracing::debug!(%error, "dead letters can't be read");
+    away()
 }
 
 fn away() -> Problem {
@@ -133,15 +133,8 @@ async fn find(request: &Request, body: ReplayBody) -> Result<Vec<StoredDeadLette
     let mut is_first = true;
     loop {
         let page = request.deps.log.dead_letters(after.as_deref(), LETTERS_MAX).await;
-        let page = page.map_err(|error| match error {
-            LogError::Misconfigured(_) if is_first && after.is_some() => {
-                body::wrong("after", &"is no cursor of the list")
-            }
-            error => {
-                tracing::debug!(%error, "dead letters can't be read");
-                away()
-            }
-        })?;
+        let is_none = || body::wrong("after", &"is no cursor of the list");
+        let page = page.map_err(|error| unread(&error, after.as_ref().filter(|_| is_first).map(|_| is_none())))?;
         is_first = false;
         for letter in page.letters {
             let is_repeated = letter.id.is_some() && found.iter().any(|other| other.id == letter.id);

@@ -134,6 +134,15 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
+/// One page; `next` where there is more.
+fn listed(name: &str, items: impl Serialize, next: Option<String>) -> Response {
+    let mut body = serde_json::json!({ name: items });
+    if let Some(next) = next {
+        body["next"] = next.into();
+    }
+    json(StatusCode::OK, &body)
+}
+
 fn no_content() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;

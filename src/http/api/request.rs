@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Entries of a list, where `limit` says nothing.
-pub(super) const LIMIT_DEFAULT: u64 = 100;
-pub(super) const LIMIT_MAX: u64 = 1000;
+const LIMIT_DEFAULT: u64 = 100;
+const LIMIT_MAX: u64 = 1000;
 
 pub(super) struct Request {
     pub(super) deps: Arc<HttpDeps>,
@@ -79,7 +79,15 @@ impl Request {
     /// # Errors
     /// 400.
     pub(super) fn page(&self) -> Result<(usize, Query), Problem> {
-        let query = Query::parse(&self.query, &["limit", "after"])?;
+        self.page_of(&[])
+    }
+
+    /// The same, and the parameters that say of what.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn page_of(&self, what: &[&str]) -> Result<(usize, Query), Problem> {
+        let query = Query::parse(&self.query, &[&["limit", "after"], what].concat())?;
         Ok((query.limit(LIMIT_DEFAULT, LIMIT_MAX)?, query))
     }
 }
