@@ -66,14 +66,17 @@ impl Tenure {
 
     /// Whether nobody else can have had the lease since it was granted in this epoch.
     pub(crate) fn proves(&self, epoch: u64) -> bool {
-        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.is_some_and(|held| held.epoch == epoch && Instant::now() < held.proved_until)
+        self.is_held(epoch, |held| held.proved_until)
     }
 
     /// Whether the lease is still held in this epoch, as far as this process knows.
     pub(crate) fn holds(&self, epoch: u64) -> bool {
+        self.is_held(epoch, |held| held.until)
+    }
+
+    fn is_held(&self, epoch: u64, until: impl Fn(Held) -> Instant) -> bool {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.is_some_and(|held| held.epoch == epoch && Instant::now() < held.until)
+        held.is_some_and(|held| held.epoch == epoch && Instant::now() < until(held))
     }
 
     fn set(&self, held: Option<Held>) {
@@ -111,6 +114,7 @@ mod tests {
         tenure.at_work();
         assert!(!tenure.holds(1));
     }
+
     #[tokio::test(start_paused = true)]
     async fn only_an_answer_of_the_store_is_proof_and_not_for_longer_than_the_lease_lives() {
         let tenure = Tenure::new(TIME_TO_LIVE);

@@ -55,14 +55,13 @@ enum DeviceCommand {
 pub struct DeviceDeps {
     pub accounts: Arc<dyn Accounts>,
     pub passwords: Passwords,
-    pub audit_entries_max: u32,
     pub config: Config,
 }
 
 /// # Errors
 /// No such device, or the accounts can't be reached.
 pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let audit = Audit::new(&*deps.accounts, deps.audit_entries_max);
+    let audit = Audit::new(&*deps.accounts, deps.config.auth.audit_entries_max);
     match &args.command {
         DeviceCommand::Add { device, mosquitto, json } => {
             let device = DeviceId::parse(device)?;
@@ -76,7 +75,7 @@ pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> a
                 output.line(format_args!("secret of device {device}, shown this once: {secret}"))?;
             }
             if let Some(files) = files {
-                files.put(&device, &secret)?;
+                files.put(Some(&secret))?;
                 tell(&files, *json, output)?;
             }
         }
@@ -93,7 +92,7 @@ pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> a
                 output.line(format_args!("device {device} has no secret any more"))?;
             }
             if let Some(files) = files {
-                files.remove(&device)?;
+                files.put(None)?;
                 tell(&files, *json, output)?;
             }
         }
@@ -102,10 +101,7 @@ pub async fn run(args: &DeviceArgs, deps: &DeviceDeps, output: &mut Output) -> a
 }
 
 fn files(folder: Option<&Path>, device: &DeviceId, deps: &DeviceDeps) -> anyhow::Result<Option<MosquittoFiles>> {
-    let Some(folder) = folder else { return Ok(None) };
-    let files = MosquittoFiles::open(folder, &deps.config)?;
-    files.check(device)?;
-    Ok(Some(files))
+    folder.map(|folder| MosquittoFiles::open(folder, &deps.config, device)).transpose()
 }
 
 fn tell(files: &MosquittoFiles, json: bool, output: &mut Output) -> anyhow::Result<()> {

@@ -124,7 +124,6 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
             let deps = device::DeviceDeps {
                 accounts: wiring::accounts(&loaded.config)?,
                 passwords: wiring::passwords(&loaded.config)?,
-                audit_entries_max: loaded.config.auth.audit_entries_max,
                 config: loaded.config,
             };
             device::run(&args, &deps, output).await

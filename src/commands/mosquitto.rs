@@ -27,7 +27,7 @@ const HASH_BYTES: usize = 64;
 /// The owner, and the group, which is mosquitto's where the folder is.
 const MODE: u32 = 0o640;
 
-/// The files in one folder.
+/// The files in one folder, for one device.
 #[derive(Debug)]
 pub(super) struct MosquittoFiles {
     folder: PathBuf,
@@ -35,12 +35,13 @@ pub(super) struct MosquittoFiles {
     lock: File,
     /// The daemon's own name there, and its password.
     ingest: (String, String),
+    device: DeviceId,
 }
 
 impl MosquittoFiles {
     /// # Errors
-    /// The folder is not there, or not ours to write to; the configuration has no name for the daemon itself.
-    pub(super) fn open(folder: &Path, config: &Config) -> anyhow::Result<Self> {
+    /// The folder is not there, or not ours to write to; the configuration has no name for the daemon itself, or the device has it.
+    pub(super) fn open(folder: &Path, config: &Config, device: &DeviceId) -> anyhow::Result<Self> {
         let (Some(name), Some(password)) = (&config.mqtt.username, &config.mqtt.password) else {
             bail!(
                 "set mqtt.username and mqtt.password: with a password file mosquitto takes nobody, and so no daemon, without them"
@@ -50,9 +51,11 @@ impl MosquittoFiles {
         let lock = File::open(folder).with_context(|| format!("{}: make the folder first", folder.display()))?;
         flock(&lock, FlockOperation::LockExclusive).with_context(|| folder.display().to_string())?;
         let ingest = (name.clone(), password.expose().to_owned());
-        let files = Self { folder: folder.to_owned(), lock, ingest };
+        let files = Self { folder: folder.to_owned(), lock, ingest, device: device.clone() };
         // Told before a secret is made that would be shown to nobody.
         files.write(ACL_FILE, &files.acl())?;
+        let is_ingest = device.as_str() == files.ingest.0;
+        ensure!(!is_ingest, "device {device} has the name of mqtt.username: give the daemon another one");
         Ok(files)
     }
 
@@ -61,39 +64,19 @@ impl MosquittoFiles {
         (self.folder.join(PASSWORD_FILE), self.folder.join(ACL_FILE))
     }
 
+    /// Writes the device's line, or takes it away where it has no secret any more.
+    ///
     /// # Errors
-    /// The file can't be written; the device has the daemon's own name.
-    pub(super) fn put(&self, device: &DeviceId, secret: &str) -> anyhow::Result<()> {
-        self.check(device)?;
-        self.write_passwords(device.as_str(), Some(secret))
-    }
-
-    /// # Errors
-    /// Likewise.
-    pub(super) fn remove(&self, device: &DeviceId) -> anyhow::Result<()> {
-        self.check(device)?;
-        self.write_passwords(device.as_str(), None)
-    }
-
-    /// # Errors
-    /// The device has the name by which the daemon logs in.
-    pub(super) fn check(&self, device: &DeviceId) -> anyhow::Result<()> {
-        ensure!(
-            device.as_str() != self.ingest.0,
-            "device {device} has the name of mqtt.username: give the daemon another one"
-        );
-        Ok(())
-    }
-
-    fn write_passwords(&self, name: &str, secret: Option<&str>) -> anyhow::Result<()> {
+    /// The file can't be written.
+    pub(super) fn put(&self, secret: Option<&str>) -> anyhow::Result<()> {
         let path = self.folder.join(PASSWORD_FILE);
         let former = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        let (ingest, password) = (self.ingest.0.as_str(), self.ingest.1.as_str());
-        let is_kept = |line: &&str| line.split_once(':').is_none_or(|(user, _)| user != name && user != ingest);
+        let (name, (ingest, password)) = (self.device.as_str(), &self.ingest);
+        let is_kept = |line: &&str| line.split_once(':').is_none_or(|(user, _)| user != name && user != *ingest);
         let mut lines: Vec<String> = former.lines().filter(is_kept).map(str::to_owned).collect();
         lines.push(password_line(ingest, password)?);
         if let Some(secret) = secret {
@@ -122,11 +105,11 @@ impl MosquittoFiles {
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&new)?;
             // Of the former file, else of the folder: mosquitto reads it as itself.
-            let (owner, mode) = match fs::metadata(&path) {
-                Ok(former) => (former, None),
-                Err(_) => (self.lock.metadata()?, Some(MODE)),
+            let (mode, owner) = match fs::metadata(&path) {
+                Ok(former) => (former.mode() & 0o777, former),
+                Err(_) => (MODE, self.lock.metadata()?),
             };
-            file.set_permissions(Permissions::from_mode(mode.unwrap_or(owner.mode() & 0o777)))?;
+            file.set_permissions(Permissions::from_mode(mode))?;
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
                 fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
