@@ -15,7 +15,10 @@ use kills::{
 };
 
 macro_rules! with_client {
-    ($module:ident $library:ident: $($test:ident)*) => {
+    ($($module:ident $library:ident),+: $tests:tt) => {
+        $(with_client! { @one $module $library $tests })+
+    };
+    (@one $module:ident $library:ident { $($test:ident)* }) => {
         mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
@@ -26,36 +29,26 @@ macro_rules! with_client {
 }
 
 with_client! {
-    node Node:
-    publications_of_a_device_come_in_order_each_once
-    the_channel_of_all_is_filtered_by_the_server
-    history_presence_and_errors_are_as_documented
-    who_comes_and_goes_is_told_to_who_asked
-    nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
-    nothing_is_lost_or_repeated_while_a_daemon_with_services_is_killed
-    a_client_stays_by_renewing_its_token_and_sees_only_its_own
-    a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
-}
-
-with_client! {
-    python Python:
-    publications_of_a_device_come_in_order_each_once
-    the_channel_of_all_is_filtered_by_the_server
-    history_presence_and_errors_are_as_documented
-    who_comes_and_goes_is_told_to_who_asked
-    nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
-    nothing_is_lost_or_repeated_while_a_daemon_with_services_is_killed
-    a_client_stays_by_renewing_its_token_and_sees_only_its_own
-    a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
+    node Node, python Python: {
+        publications_of_a_device_come_in_order_each_once
+        the_channel_of_all_is_filtered_by_the_server
+        history_presence_and_errors_are_as_documented
+        who_comes_and_goes_is_told_to_who_asked
+        nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
+        nothing_is_lost_or_repeated_while_a_daemon_with_services_is_killed
+        a_client_stays_by_renewing_its_token_and_sees_only_its_own
+        a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
+    }
 }
 
 // It is the code of Node's on another WebSocket: what depends on that.
 with_client! {
-    chromium Chromium:
-    publications_of_a_device_come_in_order_each_once
-    nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
-    a_client_stays_by_renewing_its_token_and_sees_only_its_own
-    a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
+    chromium Chromium: {
+        publications_of_a_device_come_in_order_each_once
+        nothing_is_lost_or_repeated_while_an_embedded_daemon_is_killed
+        a_client_stays_by_renewing_its_token_and_sees_only_its_own
+        a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503
+    }
 }
 
 async fn publications_of_a_device_come_in_order_each_once(library: Library) {
