@@ -5,14 +5,12 @@
 //! its own, once no callback and no pending request can refer to it: destroyed in a callback, it would be used after it was freed.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
 
-use paho_mqtt::{
-    AsyncClient, ConnectOptions, ConnectToken, CreateOptions, Error, Properties, ServerResponse, SubscribeOptions,
-};
-use tokio::sync::oneshot;
+use paho_mqtt::{AsyncClient, ConnectOptions, ConnectToken, CreateOptions, Error, Properties, SubscribeOptions};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::delivery::Delivery;
 
@@ -25,11 +23,21 @@ const CONNECT_SLACK: Duration = Duration::from_secs(30);
 /// wrong where another client connects meanwhile.
 static ANCHOR: OnceLock<Option<AsyncClient>> = OnceLock::new();
 
+static TURNS: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+
+/// The right to connect, until it is dropped.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+/// Waits for one. Cancel safe.
+pub(super) async fn turn() -> Turn {
+    Arc::clone(&TURNS).lock_owned().await
+}
+
 /// A client with its callbacks; disconnected and destroyed in the background when dropped.
 pub(super) struct Connection {
     client: Option<AsyncClient>,
     /// Under way: the C library holds a reference to the client until it is complete.
-    connecting: Option<ConnectToken>,
+    connecting: Option<(ConnectToken, Turn)>,
     delivery: Arc<Delivery>,
     connect_timeout: Duration,
 }
@@ -40,6 +48,7 @@ impl Connection {
     /// # Errors
     /// Options that paho does not accept.
     pub(super) fn begin(
+        turn: Turn,
         create: CreateOptions,
         connect: ConnectOptions,
         delivery: Arc<Delivery>,
@@ -59,19 +68,26 @@ impl Connection {
         client.set_disconnected_callback(move |_client, _properties, reason| {
             receiver.lose(&format!("the broker disconnected us: {reason}"));
         });
-        let connecting = client.connect(connect);
-        Ok(Self { client: Some(client), connecting: Some(connecting), delivery, connect_timeout })
+        let connecting = Some((client.connect(connect), turn));
+        Ok(Self { client: Some(client), connecting, delivery, connect_timeout })
     }
 
-    /// Waits for CONNACK. Cancel safe.
+    /// Waits for CONNACK; says whether the broker had kept the session. Cancel safe.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub(super) async fn connected(&mut self) -> Result<ServerResponse, Error> {
-        let Some(token) = &mut self.connecting else { return Err(Error::Failure) };
+    pub(super) async fn connected(&mut self) -> Result<bool, Error> {
+        let Some((token, _)) = &mut self.connecting else { return Err(Error::Failure) };
         let outcome = token.await;
-        self.connecting = None;
-        outcome
+        let Some((_, turn)) = self.connecting.take() else { return Err(Error::Failure) };
+        let delivery = Arc::clone(&self.delivery);
+        let session_present = outcome?.connect_response().is_some_and(|response| response.session_present);
+        // Reads a few files. The turn ends with it, whether it is waited for or not.
+        let noted = tokio::task::spawn_blocking(move || {
+            delivery.connected(session_present);
+            drop(turn);
+        });
+        noted.await.map(|()| session_present).map_err(|_| Error::Failure)
     }
 
     /// Asks for QoS 1. A retained message comes with a new subscription only, not at each connect.
@@ -106,16 +122,24 @@ impl Connection {
         let (done, closed) = oneshot::channel();
         let Some(client) = self.client.take() else { return closed };
         let (connecting, limit) = (self.connecting.take(), self.connect_timeout + CONNECT_SLACK);
+        let delivery = Arc::clone(&self.delivery);
         let end = move || {
-            if let Some(token) = connecting
-                && let Err(Error::Timeout) = token.wait_for(limit)
-            {
-                tracing::error!("a connect that never ended keeps its client");
-                std::mem::forget(client);
-                return;
+            let mut turn = None;
+            if let Some((token, its_turn)) = connecting {
+                turn = Some(its_turn);
+                match token.wait_for(limit) {
+                    Ok(_) => delivery.connected(false),
+                    Err(Error::Timeout) => {
+                        tracing::error!("a connect that never ended keeps its client");
+                        std::mem::forget(client);
+                        return;
+                    }
+                    Err(_) => {}
+                }
             }
             // Disconnected already: an error, and fine.
             let _ = client.disconnect(None).wait_for(DISCONNECT_TIMEOUT);
+            drop(turn);
             // Takes the library's mutex: whatever callback was completing a request, and held the client, has returned.
             let _ = client.is_connected();
             drop(client);

@@ -24,8 +24,9 @@ const TRACEPARENT_LENGTH_MAX: usize = 64;
 pub(super) struct Delivery {
     intake: Arc<dyn Intake>,
     /// Of the process, before this connection.
-    sockets_before: Sockets,
-    sockets: OnceLock<Sockets>,
+    sockets_before: Option<Sockets>,
+    /// This connection's, once it is made; `None` where the system doesn't tell.
+    sockets: OnceLock<Option<Sockets>>,
     remote_port: u16,
     /// For how long the broker keeps a silent connection, at most.
     silence_max: Duration,
@@ -57,16 +58,21 @@ impl Delivery {
         if !session_present {
             self.redeliveries_max.store(0, Ordering::Relaxed);
         }
-        if self.sockets().is_empty() {
+        if self.sockets.get_or_init(|| self.find_sockets()).is_none() {
             tracing::warn!(
                 silence_ms = self.silence_max.as_millis(),
-                "the connection's socket was not found in /proc: a refused message will block the connection until the broker gives it up"
+                "/proc can't be read: a refused message will block the connection until the broker gives it up"
             );
         }
     }
 
-    fn sockets(&self) -> &Sockets {
-        self.sockets.get_or_init(|| Sockets::opened_since(&self.sockets_before, self.remote_port))
+    /// Those of a connection that is not made yet are looked for each time: there may be none now, and one a moment later.
+    fn sockets(&self) -> Option<Sockets> {
+        self.sockets.get().cloned().unwrap_or_else(|| self.find_sockets())
+    }
+
+    fn find_sockets(&self) -> Option<Sockets> {
+        Sockets::opened_since(self.sockets_before.as_ref(), self.remote_port)
     }
 
     /// Returns when the message may be acknowledged, or can't be any more.
@@ -112,11 +118,12 @@ impl Delivery {
     #[allow(clippy::disallowed_methods)]
     fn cut_off(&self, reason: &str) {
         self.ended.store(true, Ordering::Release);
-        if self.sockets().is_empty() {
-            // The broker gives the connection up in that time, and then a PUBACK finds nobody.
-            std::thread::sleep(self.silence_max);
-        } else {
-            self.sockets().shut_down();
+        match self.sockets() {
+            // There may be none any more: the broker ended it, as another connection asked for the session, that of an ingest that has
+            // just ended for instance. A PUBACK finds nobody then.
+            Some(sockets) => drop(sockets.shut_down()),
+            // The broker gives the connection up in that time.
+            None => std::thread::sleep(self.silence_max),
         }
         self.lose(reason);
     }
@@ -129,7 +136,9 @@ impl Delivery {
     /// Ends the connection from outside, also where a callback is blocked.
     pub(super) fn shut_down(&self) {
         self.end();
-        self.sockets().shut_down();
+        if let Some(sockets) = self.sockets() {
+            sockets.shut_down();
+        }
     }
 
     /// The first reason counts.

@@ -21,12 +21,8 @@ use paho_mqtt::{
     ConnectOptions, ConnectOptionsBuilder, CreateOptions, CreateOptionsBuilder, Error, Properties, PropertyCode,
     ReasonCode, SubscribeManyToken,
 };
-use tokio::sync::Mutex;
 
 use self::{connection::Connection, delivery::Delivery};
-
-/// Connections of this process are made one after another, so that each one's socket can be told from the others'.
-static CONNECTING: Mutex<()> = Mutex::const_new(());
 
 /// How long a broker is given to tell its version.
 const VERSION_WAIT: Duration = Duration::from_millis(500);
@@ -137,24 +133,18 @@ impl PahoSource {
     }
 
     async fn open_unbounded(&self, session: Session, intake: Arc<dyn Intake>) -> Result<Connection, MqttError> {
-        let connecting = CONNECTING.lock().await;
+        let turn = connection::turn().await;
         let (create, connect) = (self.create_options(&session), self.connect_options(&session));
         let (create, connect) = (create, connect.map_err(|error| self.error(&error))?);
         let (port, timeout) = (self.port, self.options.connect_timeout);
         let (receive_maximum, keep_alive) = (self.options.receive_maximum, self.options.keep_alive);
         let begin = move || {
             let delivery = Arc::new(Delivery::new(intake, port, receive_maximum, keep_alive));
-            Connection::begin(create, connect, delivery, timeout)
+            Connection::begin(turn, create, connect, delivery, timeout)
         };
         let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| self.unavailable(error.to_string()))?;
         let mut connection = begun.map_err(|error| self.error(&error))?;
-        let answer = connection.connected().await.map_err(|error| self.error(&error))?;
-        let session_present = answer.connect_response().is_some_and(|response| response.session_present);
-        let delivery = Arc::clone(connection.delivery());
-        // Reads a few files.
-        let noted = tokio::task::spawn_blocking(move || delivery.connected(session_present)).await;
-        noted.map_err(|error| self.unavailable(error.to_string()))?;
-        drop(connecting);
+        let session_present = connection.connected().await.map_err(|error| self.error(&error))?;
         self.subscribe(&connection, &session, session_present).await?;
         Ok(connection)
     }

@@ -7,36 +7,30 @@
 
 use std::{collections::HashMap, fs, os::fd::RawFd};
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{Shutdown, SockaddrIn, SockaddrStorage, getpeername, shutdown};
 
 /// The inode is the socket's identity: a descriptor's number may belong to another file by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sockets(HashMap<RawFd, String>);
 
 impl Sockets {
-    /// All sockets of this process.
-    pub(super) fn open_now() -> Self {
-        let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    /// All sockets of this process; `None` where /proc doesn't tell.
+    pub(super) fn open_now() -> Option<Self> {
+        let entries = fs::read_dir("/proc/self/fd").ok()?.flatten();
         let socket = |entry: fs::DirEntry| {
             let descriptor = entry.file_name().to_str()?.parse().ok()?;
             Some((descriptor, inode_of(descriptor)?))
         };
-        Self(entries.filter_map(socket).collect())
+        Some(Self(entries.filter_map(socket).collect()))
     }
 
-    /// Those that came into being since, and are connected to that port.
-    pub(super) fn opened_since(before: &Self, remote_port: u16) -> Self {
-        let mut now = Self::open_now();
-        now.0.retain(|descriptor, inode| before.0.get(descriptor) != Some(inode));
-        if !now.0.is_empty() {
-            let connected = connected_to(remote_port);
-            now.0.retain(|_, inode| connected.iter().any(|other| other == inode));
-        }
-        now
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Those that came into being since, and are connected to that port. A descriptor that stays open is always listed, so none means
+    /// that the connection is over; `None` where /proc doesn't tell.
+    pub(super) fn opened_since(before: Option<&Self>, remote_port: u16) -> Option<Self> {
+        let before = before?;
+        let mut now = Self::open_now()?;
+        now.0.retain(|descriptor, inode| before.0.get(descriptor) != Some(inode) && leads_to(*descriptor, remote_port));
+        Some(now)
     }
 
     /// Nothing is sent or received any more from here on; says whether there was anything to shut down.
@@ -58,22 +52,11 @@ fn inode_of(descriptor: RawFd) -> Option<String> {
     Some(inode.to_owned())
 }
 
-/// Inodes of TCP sockets whose other end has that port.
-fn connected_to(port: u16) -> Vec<String> {
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    let mut inodes = Vec::new();
-    for line in tables.iter().flat_map(|table| table.lines().skip(1)) {
-        // proc(5): number, local address, remote address (hexadecimal ADDRESS:PORT), state, .., inode as the tenth.
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let remote = fields.get(2).and_then(|remote| remote.rsplit_once(':'));
-        let remote_port = remote.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        if remote_port == Some(port)
-            && let Some(inode) = fields.get(9)
-        {
-            inodes.push((*inode).to_owned());
-        }
-    }
-    inodes
+/// Whether the other end is a TCP port of that number. A socket that is not connected any more sends nothing, and leads nowhere.
+fn leads_to(descriptor: RawFd, remote_port: u16) -> bool {
+    let Ok(peer) = getpeername::<SockaddrStorage>(descriptor) else { return false };
+    let port = peer.as_sockaddr_in().map(SockaddrIn::port).or_else(|| Some(peer.as_sockaddr_in6()?.port()));
+    port == Some(remote_port)
 }
 
 #[cfg(test)]
@@ -91,12 +74,14 @@ mod tests {
         let (listener, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
         let mut earlier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let before = Sockets::open_now();
+        let none = Sockets::opened_since(before.as_ref(), listener.local_addr().unwrap().port());
+        assert!(none.unwrap().0.is_empty());
         let mut wanted = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut elsewhere = TcpStream::connect(other.local_addr().unwrap()).unwrap();
         let (mut earlier_peer, mut wanted_peer) = (listener.accept().unwrap().0, listener.accept().unwrap().0);
         let mut elsewhere_peer = other.accept().unwrap().0;
 
-        let found = Sockets::opened_since(&before, listener.local_addr().unwrap().port());
+        let found = Sockets::opened_since(before.as_ref(), listener.local_addr().unwrap().port()).unwrap();
         assert!(found.shut_down());
         assert!(wanted.write_all(b"PUBACK").is_err());
         assert_eq!(wanted_peer.read(&mut [0; 8]).unwrap(), 0);

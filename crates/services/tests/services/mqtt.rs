@@ -129,6 +129,45 @@ async fn an_intake_that_panics_refuses_and_the_process_lives() {
     assert_eq!(intake.until(1).await[0].1, "1");
 }
 
+/// Of the session they share the broker ends one connection at once: a message refused on that one must hold up no other.
+#[tokio::test]
+async fn a_connect_that_is_given_up_holds_up_no_other() {
+    const ROUNDS: usize = 40;
+    let broker = Mosquitto::start().await.unwrap();
+    let mut options = PahoSourceOptions::new(broker.url(), "orinoco", vec!["coordX".to_owned()]);
+    // Were one waited for until the broker gives it up, it would be for longer than the test waits.
+    options.keep_alive = 10 * DEADLINE;
+    let source = Arc::new(PahoSource::new(options).unwrap());
+    let intake = Arc::new(Recorder::default());
+    drop(source.connect(Arc::clone(&intake) as _).await.unwrap());
+    let (mut device, mut expected) = (device(&broker), Vec::new());
+    for round in 0..ROUNDS {
+        for number in 0..3 {
+            expected.push(format!("{round}.{number}"));
+            publish(&mut device, "coordX", expected.last().unwrap()).await;
+        }
+        let given_up = tokio::spawn({
+            let (source, intake) = (Arc::clone(&source), Arc::clone(&intake));
+            async move { source.connect(intake).await.map(drop) }
+        });
+        // From before the attempt to after the answer.
+        tokio::time::sleep(Duration::from_micros(150 * round as u64)).await;
+        given_up.abort();
+        let mut link = timeout(DEADLINE, source.connect(Arc::clone(&intake) as _)).await.unwrap().unwrap();
+        let last = async || intake.payloads().contains(expected.last().unwrap()).then_some(());
+        tokio::select! {
+            there = poll_until(DEADLINE, "what waited for the link", last) => there.unwrap(),
+            why = link.lost() => panic!("the next one's link was lost: {why}"),
+        }
+        drop(link);
+    }
+    let mut received = intake.payloads();
+    received.sort();
+    received.dedup();
+    expected.sort();
+    assert_eq!(received, expected);
+}
+
 #[tokio::test]
 async fn an_intake_that_waits_holds_up_other_clients_but_not_for_ever() {
     let broker = Mosquitto::start().await.unwrap();

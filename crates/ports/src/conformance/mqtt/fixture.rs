@@ -54,6 +54,13 @@ impl Recorder {
         within_deadline("accepted messages", enough).await.unwrap().accepted.clone()
     }
 
+    /// Waits for one message: the last of a device's, as what was accepted and not acknowledged in time comes again before it.
+    pub(super) async fn accepted_up_to(&self, last: &PublishedMessage) -> Vec<Received> {
+        let mut seen = self.seen.subscribe();
+        let there = seen.wait_for(|seen| seen.accepted.iter().any(|received| received.message == *last));
+        within_deadline("the last message", there).await.unwrap().accepted.clone()
+    }
+
     /// Waits until a message was refused.
     pub(super) async fn refused(&self) -> Received {
         let mut seen = self.seen.subscribe();
