@@ -8,5 +8,6 @@ pub mod dead_letters;
 pub mod http;
 pub mod meters;
 pub mod telemetry;
+pub mod tls;
 pub mod wiring;
 pub mod ws;

@@ -15,7 +15,7 @@ pub enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric: its name, its kind, its labels where it has some, what it says.
-pub const METERS: [(&str, Kind, &str, &str); 44] = [
+pub const METERS: [(&str, Kind, &str, &str); 46] = [
     (
         "orinoco_messages_accepted_total",
         Counter,
@@ -135,6 +135,18 @@ pub const METERS: [(&str, Kind, &str, &str); 44] = [
         "Within this 99 of 100 messages were handled, since the start.",
     ),
     ("orinoco_pool_children", Gauge, "actor", "Children of a pool."),
+    (
+        "orinoco_tls_certificate_expires_seconds",
+        Gauge,
+        "listener",
+        "When the certificate that new handshakes get ends (notAfter), in seconds of Unix time.",
+    ),
+    (
+        "orinoco_tls_reloads_total",
+        Counter,
+        "listener, outcome",
+        "How often a certificate and its key were read again: `changed`, or `failed`, which leaves the one in use.",
+    ),
 ];
 
 /// Upper bounds of the buckets, in seconds: what a step takes in memory, on a network, and when something is wrong.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Output;
 use crate::config::{Backend, Config, Loaded, Origin, SupervisionFile};
+use crate::tls::TlsListeners;
 use crate::wiring;
 
 /// Flags of `orinoco check`.
@@ -21,10 +22,12 @@ pub struct CheckArgs {
 /// Prints what holds.
 ///
 /// # Errors
-/// `ConfigError` or `PlanError`: supervision.toml can't be read, or is no tree of this program.
+/// `ConfigError` or `PlanError`: supervision.toml can't be read, or is no tree of this program; or a certificate can't be used.
 pub fn run(args: &CheckArgs, loaded: &Loaded, output: &mut Output) -> anyhow::Result<ExitCode> {
     let plan = plan(loaded)?;
-    let advice = loaded.advice();
+    let tls = TlsListeners::open(loaded)?;
+    let mut advice = loaded.advice();
+    advice.extend(tls.iter().flat_map(|tls| tls.advice()));
     if args.json {
         output.json(&json!({
             "configuration": configuration(loaded),
@@ -88,7 +91,10 @@ fn backends(config: &Config) -> Value {
 fn place(config: &Config, section: &str) -> String {
     let folder = || config.data_dir().display().to_string();
     match section {
-        "mqtt" if config.mqtt.backend == Backend::Embedded => config.mqtt.listen.to_string(),
+        "mqtt" if config.mqtt.backend == Backend::Embedded => {
+            let places: Vec<String> = config.broker_listeners().iter().map(|(_, place)| place.to_string()).collect();
+            places.join(", ")
+        }
         "mqtt" => config.mqtt_url(),
         "kafka" if config.kafka.backend == Backend::Service => {
             config.kafka.brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

@@ -10,7 +10,9 @@ const OWN: u64 = 256;
 /// How many descriptors a daemon of this configuration may come to need.
 #[must_use]
 pub fn needed(config: &Config) -> u64 {
-    let devices = if config.mqtt.backend == Backend::Embedded { config.mqtt.sessions_max } else { 0 };
+    // One that comes by TLS is carried on to the broker over two more.
+    let of_device = if config.mqtt.tls_listen.is_some() { 3 } else { 1 };
+    let devices = if config.mqtt.backend == Backend::Embedded { config.mqtt.sessions_max * of_device } else { 0 };
     let clients = config.ws.connections_max + config.http.connections_max + devices;
     OWN + u64::try_from(clients).unwrap_or(u64::MAX - OWN)
 }

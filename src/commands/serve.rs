@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Loaded},
     control::TreeSlot,
     meters,
+    tls::TlsListeners,
     wiring::{self, Adapters, Cast, Gauges, Partitions},
     ws::WsConnections,
 };
@@ -46,9 +47,13 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     if args.demo {
         loaded.config.stream.public = true;
     }
+    let tls = Arc::new(TlsListeners::open(&loaded)?);
+    for (tls, advice) in tls.iter().flat_map(|tls| tls.advice().into_iter().map(move |advice| (tls, advice))) {
+        tracing::warn!(listener = tls.listener(), "{advice}");
+    }
     let config = Arc::new(loaded.config);
     check_ports(&config).await?;
-    let adapters = Arc::new(Adapters::open(&config).await?);
+    let adapters = Arc::new(Adapters::open(&config, &tls).await?);
     let auth = Arc::new(wiring::auth(&config, Arc::clone(&adapters.accounts), Arc::clone(&adapters.logins))?);
     let health = Health::default();
     let slot = TreeSlot::default();
@@ -60,6 +65,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         census: census.clone(),
         connections: Arc::clone(&connections),
         tree: slot.clone(),
+        tls: Arc::clone(&tls),
     };
     let cast = Cast {
         config: Arc::clone(&config),
@@ -72,6 +78,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         prometheus: prometheus()?,
         tree: slot.clone(),
         before_metrics: Arc::new(move || gauges.set()),
+        tls: Arc::clone(&tls),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -83,6 +90,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     };
     slot.fill(tree.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
+    tokio::spawn(tls.keep(config.tls.reload_interval));
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
     if config.has_broker() {
         tokio::spawn(adapters.devices.clone().keep());
@@ -109,9 +117,8 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
 
 /// A port that is taken is told at once, in one line, instead of by a tree that tries again and gives up. The listeners bind for good.
 async fn check_ports(config: &Config) -> anyhow::Result<()> {
-    let broker = config.has_broker().then_some(("mqtt.listen", &config.mqtt.listen));
     let listeners = [("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
-    for (key, listen) in listeners.into_iter().chain(broker) {
+    for (key, listen) in listeners.into_iter().chain(config.broker_listeners()) {
         let address = listen.to_string();
         let bound = tokio::net::TcpListener::bind(&address).await;
         bound.map(drop).map_err(|source| ServerError::Bind { key, address, source })?;

@@ -1,6 +1,6 @@
 //! What is allowed, and yet likely not what was meant.
 
-use super::{Anonymous, Backend, Config, Loaded, Mqtt};
+use super::{Anonymous, Backend, Config, HostPort, Loaded, Mqtt};
 
 /// Keys that nobody reads where their section's backend is the other one.
 const SERVICE_KEYS: [&str; 16] = [
@@ -21,8 +21,16 @@ const SERVICE_KEYS: [&str; 16] = [
     "redis_qr.pool_max",
     "postgres.url",
 ];
-const EMBEDDED_KEYS: [&str; 5] =
-    ["mqtt.listen", "mqtt.anonymous", "mqtt.sessions_max", "log.retention_bytes", "log.retention_h"];
+const EMBEDDED_KEYS: [&str; 8] = [
+    "mqtt.listen",
+    "mqtt.tls_listen",
+    "mqtt.tls_certificate",
+    "mqtt.tls_key",
+    "mqtt.anonymous",
+    "mqtt.sessions_max",
+    "log.retention_bytes",
+    "log.retention_h",
+];
 
 impl Loaded {
     /// A sentence for each; empty when nothing is odd.
@@ -30,8 +38,22 @@ impl Loaded {
     pub fn advice(&self) -> Vec<String> {
         let mut advice = unread_keys(self);
         let config = &self.config;
-        if config.mqtt.backend == Backend::Embedded && !config.mqtt.listen.is_loopback() {
-            advice.extend(open_broker(&config.mqtt));
+        for (key, place) in config.broker_listeners() {
+            if !place.is_loopback() {
+                advice.extend(open_broker(&config.mqtt, place));
+            }
+            if key == "mqtt.listen" && !place.is_loopback() && config.mqtt.tls_listen.is_some() {
+                advice.push(format!(
+                    "devices that connect to {place} send their secrets in the clear; set mqtt.listen = \"\" or to loopback, and leave mqtt.tls_listen to them"
+                ));
+            }
+        }
+        if config.http.tls_certificate.is_some()
+            && config.ws.tls_certificate.is_none()
+            && config.ws.public_url.is_none()
+        {
+            let page = "the web console comes by https, and browsers open no socket without TLS from there";
+            advice.push(format!("{page}; set ws.tls_certificate and ws.tls_key, or ws.public_url to a proxy's wss://"));
         }
         if config.http.public_url.is_none() && !config.http.listen.is_loopback() {
             let url = config.public_url();
@@ -48,8 +70,7 @@ impl Loaded {
 }
 
 /// Where devices elsewhere reach the embedded broker.
-fn open_broker(mqtt: &Mqtt) -> Option<String> {
-    let place = &mqtt.listen;
+fn open_broker(mqtt: &Mqtt, place: &HostPort) -> Option<String> {
     match mqtt.anonymous {
         Anonymous::Everywhere => {
             Some(format!("anyone who reaches {place} may publish; set mqtt.anonymous = false, or leave it out"))

@@ -57,7 +57,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The mistakes of a file come in the order of their lines.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| match &problem.origin {
             Origin::File { line, .. } => (0, *line),
             Origin::Variable(_) => (1, 0),

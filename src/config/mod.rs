@@ -30,7 +30,7 @@ pub use error::{ConfigError, Origin, Problem};
 pub use reader::Setting;
 pub use sections::{
     Anonymous, Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode,
-    Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Ws,
+    Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Tls, Ws,
 };
 pub use source::VARIABLE_PREFIX;
 pub use supervision::SupervisionFile;
@@ -50,6 +50,7 @@ pub struct Config {
     pub parts: Parts,
     pub http: Http,
     pub ws: Ws,
+    pub tls: Tls,
     pub mqtt: Mqtt,
     pub journal: Journal,
     pub kafka: Kafka,
@@ -76,6 +77,14 @@ impl Loaded {
     #[must_use]
     pub fn is_set(&self, key: &str) -> bool {
         self.settings.iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
+    }
+
+    /// What is wrong with what a key names, found after the layers were read.
+    #[must_use]
+    pub fn problem(&self, key: &str, message: String) -> Problem {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        Problem { origin, key: key.to_owned(), message }
     }
 }
 
@@ -150,6 +159,7 @@ impl Config {
             parts: Parts::read(reader),
             http: Http::read(reader),
             ws: Ws::read(reader),
+            tls: Tls::read(reader),
             mqtt: Mqtt::read(reader),
             journal: Journal::read(reader),
             kafka: Kafka::read(reader),
@@ -182,12 +192,16 @@ impl Config {
         self.auth.key_file.clone().unwrap_or_else(|| self.general.data_dir.join("keys.json"))
     }
 
+    fn http_scheme(&self) -> &'static str {
+        if self.http.tls_certificate.is_some() { "https" } else { "http" }
+    }
+
     /// How browsers and phones reach the HTTP port; without a slash at the end.
     #[must_use]
     pub fn public_url(&self) -> String {
         match &self.http.public_url {
             Some(url) => url.expose().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.http.listen.dialled()),
+            None => format!("{}://{}", self.http_scheme(), self.http.listen.dialled()),
         }
     }
 
@@ -203,13 +217,24 @@ impl Config {
         self.parts.ingest && self.mqtt.backend == Backend::Embedded
     }
 
+    /// Where the embedded broker listens, by key; nothing where it is not used.
+    #[must_use]
+    pub fn broker_listeners(&self) -> Vec<(&'static str, &HostPort)> {
+        let places = [("mqtt.listen", &self.mqtt.listen), ("mqtt.tls_listen", &self.mqtt.tls_listen)];
+        let set = places.into_iter().filter_map(|(key, place)| place.as_ref().map(|place| (key, place)));
+        if self.has_broker() { set.collect() } else { Vec::new() }
+    }
+
     /// The broker that devices publish to: the embedded one where it is used and nothing else was said.
     #[must_use]
     pub fn mqtt_url(&self) -> String {
-        match (&self.mqtt.url, self.mqtt.backend) {
-            (Some(url), _) => url.expose().to_owned(),
-            (None, Backend::Embedded) => format!("mqtt://{}", self.mqtt.listen.dialled()),
-            (None, Backend::Service) => "mqtt://127.0.0.1:3123".to_owned(),
+        match (&self.mqtt.url, &self.mqtt.listen, &self.mqtt.tls_listen) {
+            (Some(url), ..) => url.expose().to_owned(),
+            (None, Some(listen), _) if self.mqtt.backend == Backend::Embedded => format!("mqtt://{}", listen.dialled()),
+            (None, None, Some(listen)) if self.mqtt.backend == Backend::Embedded => {
+                format!("mqtts://{}", listen.dialled())
+            }
+            (None, ..) => "mqtt://127.0.0.1:3123".to_owned(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{Backend, Config, HostPort};
 /// Each broken rule becomes a problem of the first of its keys that was set.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     check_listeners(config, reader);
+    check_tls(config, reader);
     check_mqtt(config, reader);
     check_parts(config, reader);
     if config.ws.ping_interval >= config.ws.idle_timeout {
@@ -47,14 +48,46 @@ fn check_socket_url(config: &Config, reader: &mut Reader) {
 fn check_listeners(config: &Config, reader: &mut Reader) {
     let mut taken: Vec<(&str, &HostPort)> =
         vec![("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
-    if config.has_broker() {
-        taken.push(("mqtt.listen", &config.mqtt.listen));
-    }
+    taken.extend(config.broker_listeners());
     for (index, (key, place)) in taken.iter().enumerate() {
         let twin = taken[..index].iter().find(|(_, other)| other == place && place.port() != 0);
         if let Some((other, _)) = twin {
             reader.reject(&[key, other], format!("{other} and {key} are both {place}; give each a port of its own"));
         }
+    }
+}
+
+fn check_tls(config: &Config, reader: &mut Reader) {
+    let (http, ws, mqtt) = (&config.http, &config.ws, &config.mqtt);
+    let pairs = [
+        ("http.tls_certificate", &http.tls_certificate, "http.tls_key", &http.tls_key),
+        ("ws.tls_certificate", &ws.tls_certificate, "ws.tls_key", &ws.tls_key),
+        ("mqtt.tls_certificate", &mqtt.tls_certificate, "mqtt.tls_key", &mqtt.tls_key),
+    ];
+    for (certificate_key, certificate, key_key, key) in pairs {
+        match (certificate, key) {
+            (Some(_), None) => reader.reject(&[certificate_key], format!("needs {key_key} as well")),
+            (None, Some(_)) => reader.reject(&[key_key], format!("needs {certificate_key} as well")),
+            _ => {}
+        }
+    }
+    if mqtt.tls_listen.is_some() && mqtt.tls_certificate.is_none() && mqtt.tls_key.is_none() {
+        reader.reject(&["mqtt.tls_listen"], "needs mqtt.tls_certificate and mqtt.tls_key as well");
+    }
+    if mqtt.tls_listen.is_none() && mqtt.tls_certificate.is_some() {
+        reader.reject(&["mqtt.tls_certificate"], "needs mqtt.tls_listen as well: the port that speaks TLS");
+    }
+    if config.has_broker() && mqtt.listen.is_none() && mqtt.tls_listen.is_none() {
+        reader.reject(&["mqtt.listen"], "may be empty only where mqtt.tls_listen is set: no device could connect");
+    }
+    let begins =
+        |url: &Option<super::ServiceUrl>, scheme| url.as_ref().is_some_and(|url| url.expose().starts_with(scheme));
+    if http.tls_certificate.is_some() && begins(&http.public_url, "http://") {
+        reader
+            .reject(&["http.public_url"], "must be https where http.tls_certificate is set: the port speaks TLS alone");
+    }
+    if ws.tls_certificate.is_some() && begins(&ws.public_url, "ws://") {
+        reader.reject(&["ws.public_url"], "must be wss where ws.tls_certificate is set: the port speaks TLS alone");
     }
 }
 

@@ -398,3 +398,33 @@ fn a_part_is_switched_off_only_where_somebody_else_can_do_it() {
         errors(&format!("mode = \"services\"\n[parts]\n{part} = false\n")).unwrap();
     }
 }
+
+#[test]
+fn a_listener_speaks_tls_by_a_certificate_and_its_key() {
+    for section in ["http", "ws", "mqtt"] {
+        for (one, other) in [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")] {
+            let tls_listen = if section == "mqtt" { "tls_listen = \"127.0.0.1:8883\"\n" } else { "" };
+            let problems = problems_of(&format!("[{section}]\n{one} = \"a.pem\"\n{tls_listen}"), &[]);
+            assert_eq!(problems, [format!("orinoco.toml:2: {section}.{one}: needs {section}.{other} as well")]);
+        }
+    }
+    let pair = "tls_certificate = \"a.pem\"\ntls_key = \"a.key\"\n";
+    for (text, expected) in [
+        ("[mqtt]\ntls_listen = \"a:1\"\n".to_owned(), "mqtt.tls_listen: needs mqtt.tls_certificate and mqtt.tls_key"),
+        (format!("[mqtt]\n{pair}"), "mqtt.tls_certificate: needs mqtt.tls_listen as well"),
+        ("[mqtt]\nlisten = \"\"\n".to_owned(), "mqtt.listen: may be empty only where mqtt.tls_listen is set"),
+        (format!("[mqtt]\n{pair}tls_listen = \"127.0.0.1:8090\"\n"), "are both 127.0.0.1:8090"),
+        (format!("[http]\n{pair}public_url = \"http://localhost\"\n"), "http.public_url: must be https where"),
+        (format!("[ws]\n{pair}public_url = \"ws://localhost\"\n"), "ws.public_url: must be wss where"),
+    ] {
+        let problems = problems_of(&text, &[]);
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    }
+    let config = config_of(&format!("[http]\n{pair}[mqtt]\nlisten = \"\"\n{pair}tls_listen = \"0.0.0.0:8883\"\n"), &[]);
+    assert_eq!(
+        (config.public_url(), config.mqtt_url()),
+        ("https://127.0.0.1:8090".into(), "mqtts://127.0.0.1:8883".into())
+    );
+    let services = config_of("mode = \"services\"\n[mqtt]\nlisten = \"\"\n", &[]);
+    assert_eq!((services.mqtt_url(), services.broker_listeners()), ("mqtt://127.0.0.1:3123".into(), Vec::new()));
+}

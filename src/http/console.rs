@@ -47,6 +47,8 @@ pub struct Console {
     pub socket_url: Option<String>,
     /// Of `ws.listen`.
     pub socket_port: u16,
+    /// Whether that port speaks TLS itself.
+    pub socket_is_encrypted: bool,
     /// `stream.public`.
     pub stream_is_public: bool,
 }
@@ -137,7 +139,9 @@ fn socket_origin(deps: &HttpDeps, headers: &HeaderMap) -> String {
     if let Some(url) = &deps.console.socket_url {
         return url.clone();
     }
-    let scheme = if deps.auth.options.public_url.starts_with("https://") { "wss" } else { "ws" };
+    // A page that came by https may not open a socket without TLS: where the port itself has none, a proxy does.
+    let is_encrypted = deps.console.socket_is_encrypted || deps.auth.options.public_url.starts_with("https://");
+    let scheme = if is_encrypted { "wss" } else { "ws" };
     let host = headers.get(HOST).and_then(|host| host_of(host.to_str().ok()?)).unwrap_or("127.0.0.1");
     format!("{scheme}://{host}:{}", deps.console.socket_port)
 }

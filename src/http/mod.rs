@@ -30,7 +30,7 @@ use orinoco_actors::{Challenges, Health, Lags, SseStreams, StreamHubMessage};
 use orinoco_ports::{CoordinateStore, Journal, Leases, RecordLog};
 use orinoco_supervision::Group;
 
-use crate::{auth::Auth, control::TreeSlot, dead_letters::Publish, ws::WsConnections};
+use crate::{auth::Auth, control::TreeSlot, dead_letters::Publish, tls::ListenerTls, ws::WsConnections};
 
 mod access;
 mod api;
@@ -76,6 +76,8 @@ pub struct StreamDeps {
 pub struct HttpDeps {
     /// `http.listen`, `host:port`.
     pub listen: String,
+    /// Where it speaks TLS.
+    pub tls: Option<Arc<ListenerTls>>,
     /// Open connections; at the bound no further one is accepted until one ends.
     pub connections_max: usize,
     /// Bytes of a request's body; a longer one gets 413.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,17 +21,18 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use orinoco_ports::{Running, Server, ServerError};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use warp::{filters::BoxedFilter, reply::Response};
 
 use super::{
     HttpDeps,
     client::Peer,
-    listen::{Accepted, Port, bind},
+    listen::{Accepted, Draining, Port, bind},
     oauth::refusal,
     problem::{Problem, internal},
     routes::{routes, with_security_headers},
 };
+use crate::tls::{ClientStream, HANDSHAKE_TIMEOUT};
 
 /// How long a request's head may take, from the end of the last answer on: the keep-alive timeout as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,7 +69,8 @@ impl Server for HttpServer {
         let listener = bind("http.listen", &self.deps.listen, None).await?;
         let (deps, routes) = (Arc::clone(&self.deps), self.routes.clone());
         let serve = move |accepted| serve(accepted, Arc::clone(&deps), routes.clone());
-        Ok(Box::new(Port::open("http", listener, Arc::clone(&self.slots), serve)))
+        let scheme = if self.deps.tls.is_some() { "https" } else { "http" };
+        Ok(Box::new(Port::open(scheme, listener, Arc::clone(&self.slots), serve)))
     }
 }
 
@@ -79,6 +82,34 @@ async fn serve(accepted: Accepted, deps: Arc<HttpDeps>, routes: BoxedFilter<(Res
     }
     let connections = metrics::gauge!("orinoco_http_connections");
     connections.increment(1.0);
+    if let Some(stream) = begin(stream, &deps, &mut draining, peer).await {
+        converse(stream, peer, draining, deps, routes).await;
+    }
+    connections.decrement(1.0);
+    drop(slot);
+}
+
+/// Shakes hands where the port speaks TLS. `None`: the client does not, takes too long, or has gone; or the port drains.
+async fn begin(stream: TcpStream, deps: &HttpDeps, draining: &mut Draining, peer: SocketAddr) -> Option<ClientStream> {
+    let begun = tokio::select! {
+        begun = timeout(HANDSHAKE_TIMEOUT, ClientStream::begin(stream, deps.tls.as_deref())) => begun,
+        () = draining.begun() => return None,
+    };
+    match begun {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+    None
+}
+
+async fn converse(
+    stream: ClientStream,
+    peer: SocketAddr,
+    mut draining: Draining,
+    deps: Arc<HttpDeps>,
+    routes: BoxedFilter<(Response,)>,
+) {
     let drain = draining.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
@@ -98,15 +129,13 @@ async fn serve(accepted: Accepted, deps: Arc<HttpDeps>, routes: BoxedFilter<(Res
             connection.await
         }
     };
-    connections.decrement(1.0);
-    drop(slot);
     if let Err(error) = result {
         // A client that broke off, or sent what is no HTTP.
         tracing::debug!(%error, %peer, "connection ended");
     }
 }
 
-fn set_up(stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let stall_ms = WRITE_STALL_MAX.as_millis() as u32;
     Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms)?)

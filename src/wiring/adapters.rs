@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use orinoco_embedded::{
-    broker::{self, BrokerOptions, EmbeddedBroker},
+    broker::{self, BrokerOptions, EmbeddedBroker, TlsOptions},
     data_dir::{self, DataDir},
     journal::{Durability, FileJournal, JournalOptions},
     leases::LocalLeases,
@@ -23,6 +23,7 @@ use crate::{
     auth::DeviceAccess,
     config::{Anonymous, Backend, Config, JournalMode},
     dead_letters::{KeptPublisher, Publish},
+    tls::TlsListeners,
 };
 
 /// The outside of one daemon. Must be made inside the runtime.
@@ -80,7 +81,7 @@ impl Adapters {
     ///
     /// # Errors
     /// What can't mend itself: the directory, a damaged file, a schema or topics that do not fit.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, tls: &TlsListeners) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(config.data_dir())?;
         let durability = durability(config);
         let journal = FileJournal::open(
@@ -92,7 +93,7 @@ impl Adapters {
         let leases = open_leases(config, &data_dir, journal.id()).await?;
         let accounts = accounts::accounts(config)?;
         let devices = DeviceAccess::new(Arc::clone(&accounts), config.topic_filters())?;
-        let broker = EmbeddedBroker::new(broker_options(config, &devices));
+        let broker = EmbeddedBroker::new(broker_options(config, &devices, tls));
         let source: Arc<dyn MqttSource> = match config.mqtt.backend {
             Backend::Embedded => Arc::clone(&broker) as _,
             Backend::Service => Arc::new(PahoSource::new(paho_options(config))?),
@@ -232,10 +233,15 @@ pub(super) fn paho_options(config: &Config) -> PahoSourceOptions {
     options
 }
 
-fn broker_options(config: &Config, devices: &DeviceAccess) -> BrokerOptions {
+fn broker_options(config: &Config, devices: &DeviceAccess, tls: &TlsListeners) -> BrokerOptions {
     let mqtt = &config.mqtt;
     BrokerOptions {
-        listen: mqtt.listen.to_string(),
+        listen: mqtt.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tls: mqtt
+            .tls_listen
+            .as_ref()
+            .zip(tls.mqtt.clone())
+            .map(|(listen, encryption)| TlsOptions { listen: listen.to_string(), encryption }),
         anonymous: match mqtt.anonymous {
             Anonymous::Loopback => broker::Anonymous::Loopback,
             Anonymous::Everywhere => broker::Anonymous::Everywhere,

@@ -23,6 +23,7 @@ use crate::{
     config::{Backend, Config, OnDataLoss, PairingMode},
     control::{ControlServer, TreeSlot},
     http::{Access, Console, HttpDeps, HttpServer, Origins, ReplayDeps, StreamDeps, StreamTable},
+    tls::TlsListeners,
     ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
@@ -61,6 +62,7 @@ pub struct Cast {
     pub prometheus: metrics_exporter_prometheus::PrometheusHandle,
     pub tree: TreeSlot,
     pub before_metrics: Arc<dyn Fn() + Send + Sync>,
+    pub tls: Arc<TlsListeners>,
 }
 
 impl Cast {
@@ -262,6 +264,7 @@ impl Cast {
     fn http(&self, groups: &Groups, access: Arc<dyn Access>, login: &LoginActors) -> Arc<dyn Server> {
         HttpServer::new(HttpDeps {
             listen: self.config.http.listen.to_string(),
+            tls: self.tls.http.clone(),
             connections_max: self.config.http.connections_max,
             body_bytes_max: self.config.http.body_bytes_max,
             access,
@@ -291,6 +294,7 @@ impl Cast {
             console: Console {
                 socket_url: self.config.ws_public_url(),
                 socket_port: self.config.ws.listen.port(),
+                socket_is_encrypted: self.tls.ws.is_some(),
                 stream_is_public: self.config.stream.public,
             },
             tree: self.tree.clone(),
@@ -304,6 +308,7 @@ impl Cast {
         let ws = &self.config.ws;
         WsServer::new(WsDeps {
             listen: ws.listen.to_string(),
+            tls: self.tls.ws.clone(),
             connections: Arc::clone(&self.connections),
             access,
             sessions: sessions.plain,

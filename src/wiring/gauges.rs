@@ -6,7 +6,7 @@ use orinoco_actors::DeviceCensus;
 use orinoco_ports::Journal;
 use orinoco_supervision::{NodeKind, NodeSnapshot, Status};
 
-use crate::{control::TreeSlot, ws::WsConnections};
+use crate::{control::TreeSlot, tls::TlsListeners, ws::WsConnections};
 
 /// Sources of gauges.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct Gauges {
     pub census: DeviceCensus,
     pub connections: Arc<WsConnections>,
     pub tree: TreeSlot,
+    pub tls: Arc<TlsListeners>,
 }
 
 impl Gauges {
@@ -27,6 +28,7 @@ impl Gauges {
         metrics::gauge!("orinoco_journal_full").set(f64::from(u8::from(depth.full)));
         metrics::gauge!("orinoco_devices").set(self.census.len() as f64);
         metrics::gauge!("orinoco_websocket_connections").set(self.connections.len() as f64);
+        self.tls.measure();
         // Not before all has started.
         if let Some(tree) = self.tree.tree() {
             let snapshot = tree.inspect();

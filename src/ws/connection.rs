@@ -13,10 +13,8 @@ use orinoco_actors::{Close, View, WsSessionArguments, WsSessionMessage, close_me
 use orinoco_domain::partition_of;
 use orinoco_ports::ClientSocket;
 use orinoco_supervision::{Address, ChildStart, StartChildError};
-use rustix::net::Shutdown;
 use serde::Deserialize;
 use tokio::{
-    net::TcpStream,
     sync::oneshot,
     time::{Instant, Sleep, timeout},
 };
@@ -25,6 +23,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::{
     auth::{Watch, now_ms},
     http::{Access, Credential, Denied},
+    tls::ClientStream,
 };
 
 use super::{
@@ -107,8 +106,8 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
 }
 
 /// The bare connection, and what hyper has read of it already. `None` where the client went meanwhile.
-pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
-    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<(ClientStream, Bytes)> {
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<ClientStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
@@ -176,7 +175,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: ClientStream) -> Self {
         let now = Instant::now();
         let socket = Arc::new(TcpClient::new(stream));
         Self { socket, reader: Reader::new(), heard_at: now, pinged_at: now, client_is_done: false }
@@ -303,14 +302,14 @@ impl Connection {
 
     /// Polled, and not awaited, as it then takes the place of hyper's waker, which would keep the memory of the handshake's task.
     pub(super) async fn readable(&self) -> Result<(), End> {
-        poll_fn(|context| self.socket.stream().poll_read_ready(context)).await.map_err(|_| End::Gone)
+        poll_fn(|context| self.socket.poll_readable(context)).await.map_err(|_| End::Gone)
     }
 
     /// Reads what has come; texts are added to `texts`.
     pub(super) fn read(&mut self, texts: &mut Vec<Utf8Bytes>) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
         for _ in 0..READS_MAX {
-            match self.socket.stream().try_read(&mut buffer) {
+            match self.socket.try_read(&mut buffer) {
                 Ok(0) => {
                     self.client_is_done = true;
                     return Err(End::Gone);
@@ -419,8 +418,7 @@ impl Connection {
 
     /// Others may hold the socket for a moment; they find it closed.
     fn shut_down(&self) {
-        // Refused where the client has closed already.
-        let _ = rustix::net::shutdown(self.socket.stream(), Shutdown::Both);
+        self.socket.shut_down();
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `centrifuge` | the same for a socket of the Centrifuge protocol |
 //! | `reader` | what a client sends, as messages |
 //! | `socket` | what is sent to a client, in whole messages |
+//! | `encryption` | TLS of a socket |
 //! | `registry` | the sockets that are open |
 //!
 //! What goes out is up to a [`WsSession`] or [`CentrifugeSession`](orinoco_actors::CentrifugeSession) actor a socket; when that fails, the task here closes the socket in the protocol's manner.
@@ -17,6 +18,7 @@
 
 mod centrifuge;
 mod connection;
+mod encryption;
 mod handshake;
 mod reader;
 mod registry;
@@ -31,7 +33,7 @@ use orinoco_actors::{StreamHubMessage, WsLimits, WsSession};
 use orinoco_ports::CoordinateStore;
 use orinoco_supervision::{Group, Pool};
 
-use crate::http::Access;
+use crate::{http::Access, tls::ListenerTls};
 
 pub use centrifuge::CentrifugeDeps;
 pub use registry::{WsConnection, WsConnections};
@@ -41,6 +43,8 @@ pub use server::WsServer;
 pub struct WsDeps {
     /// `ws.listen`, `host:port`.
     pub listen: String,
+    /// Where it speaks TLS.
+    pub tls: Option<Arc<ListenerTls>>,
     /// Kept outside, as it outlives a restart of the port.
     pub connections: Arc<WsConnections>,
     pub access: Arc<dyn Access>,

@@ -22,14 +22,17 @@ use super::{
     handshake::{Wish, accept_key, switching_protocols},
     registry::{Place, WsConnections},
 };
-use crate::http::{
-    Denied, bearer_token,
-    listen::{Accepted, Port, bind},
-    problem::{Problem, internal},
-    routes::{Methods, answer, methods, raw_query, with, with_problems},
+use crate::{
+    http::{
+        Denied, bearer_token,
+        listen::{Accepted, Port, bind},
+        problem::{Problem, internal},
+        routes::{Methods, answer, methods, raw_query, with, with_problems},
+    },
+    tls::{ClientStream, ListenerTls},
 };
 
-/// From the connection to the answer. Slow clients hold up nobody but others that are in their handshake.
+/// From the connection to the answer, with TLS's own handshake. Slow clients hold up nobody but others that are in their handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKES_MAX: usize = 4096;
 /// What hyper buffers of a request's head: one of twice the length, at the latest, gets 431.
@@ -61,10 +64,12 @@ impl Server for WsServer {
     async fn start(&self) -> Result<Box<dyn Running>, ServerError> {
         let listener = bind("ws.listen", &self.deps.listen, Some(SEND_BUFFER_BYTES)).await?;
         let routes = self.routes.clone();
-        let serve = move |accepted| serve(accepted, routes.clone());
+        let tls = self.deps.tls.clone();
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let serve = move |accepted| serve(accepted, tls.clone(), routes.clone());
         let connections = Arc::clone(&self.deps.connections);
         connections.welcome();
-        Ok(Box::new(WsPort { port: Port::open("ws", listener, Arc::clone(&self.handshakes), serve), connections }))
+        Ok(Box::new(WsPort { port: Port::open(scheme, listener, Arc::clone(&self.handshakes), serve), connections }))
     }
 }
 
@@ -92,7 +97,7 @@ impl Running for WsPort {
 }
 
 /// One request, and no other on this connection.
-async fn serve(accepted: Accepted, routes: BoxedFilter<(Response,)>) {
+async fn serve(accepted: Accepted, tls: Option<Arc<ListenerTls>>, routes: BoxedFilter<(Response,)>) {
     let Accepted { stream, peer, slot: _slot, draining: _draining } = accepted;
     if stream.set_nodelay(true).is_err() {
         // The client has gone.
@@ -104,13 +109,17 @@ async fn serve(accepted: Accepted, routes: BoxedFilter<(Response,)>) {
         let answer = TowerToHyperService::new(warp::service(routes.clone())).call(request);
         async move { answer.await.map(last_of_connection) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    match timeout(HANDSHAKE_TIMEOUT, connection).await {
+    let handshake = async {
+        let stream = ClientStream::begin(stream, tls.as_deref()).await?;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HANDSHAKE_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        Ok::<_, anyhow::Error>(connection.await?)
+    };
+    match timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, %peer, "connection ended in its handshake"),
         Err(_) => tracing::debug!(%peer, "handshake took too long"),

@@ -6,32 +6,77 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use orinoco_ports::ClientSocket;
+use rustix::net::Shutdown;
 use tokio::net::TcpStream;
+
+use super::encryption::Encryption;
+use crate::tls::ClientStream;
 
 /// Messages of one system call.
 const SLICES_MAX: usize = 64;
 
-/// A TCP connection to one client. Invariant: the rest of a message goes out before anything else.
+/// A TCP connection to one client, encrypted perhaps. Invariant: the rest of a message goes out before anything else.
 pub(super) struct TcpClient {
     stream: TcpStream,
-    /// Of the last message that was taken; empty when all of it is out.
+    /// Where the port speaks TLS.
+    encryption: Option<Box<Mutex<Encryption>>>,
+    /// Of the last message that was taken; empty when all of it is out, or encrypted.
     rest: Mutex<Bytes>,
     /// The kernel took no more at the last try.
     is_blocked: AtomicBool,
 }
 
 impl TcpClient {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, rest: Mutex::default(), is_blocked: AtomicBool::new(false) }
+    pub(super) fn new(stream: ClientStream) -> Self {
+        let (stream, encryption) = match stream {
+            ClientStream::Plain(stream) => (stream, None),
+            ClientStream::Encrypted(stream) => {
+                let (stream, connection) = stream.into_inner();
+                (stream, Some(Box::new(Mutex::new(Encryption::new(connection)))))
+            }
+        };
+        Self { stream, encryption, rest: Mutex::default(), is_blocked: AtomicBool::new(false) }
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// Whether there may be something to read.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.encryption().is_some_and(|encryption| encryption.may_hold_bytes()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.stream.poll_read_ready(context)
+    }
+
+    /// What the client has sent; 0 at its end.
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing has come. Else the connection is gone, or the client broke TLS.
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.encryption() {
+            Some(mut encryption) => encryption.try_read(&self.stream, buffer),
+            None => self.stream.try_read(buffer),
+        }
+    }
+
+    /// Ends the connection. Others may hold the socket for a moment; they find it closed.
+    pub(super) fn shut_down(&self) {
+        if let Some(mut encryption) = self.encryption() {
+            encryption.say_goodbye(&self.stream);
+        }
+        // Refused where the client has closed already.
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
+    }
+
+    fn encryption(&self) -> Option<MutexGuard<'_, Encryption>> {
+        self.encryption.as_ref().map(|encryption| encryption.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the client takes nothing at present.
@@ -55,9 +100,13 @@ impl TcpClient {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes of `slices` the kernel took; 0 when it takes none now.
+    /// How many bytes of `slices` the kernel took, or TLS for it; 0 when it takes none now.
     fn offer(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = match self.stream.try_write_vectored(slices) {
+        let offered = match self.encryption() {
+            Some(mut encryption) => encryption.try_write(&self.stream, slices),
+            None => self.stream.try_write_vectored(slices),
+        };
+        let taken = match offered {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
@@ -66,7 +115,7 @@ impl TcpClient {
         Ok(taken)
     }
 
-    /// Offers the rest until it is out (true) or the client takes no more.
+    /// Offers the rest until it is out, encrypted too (true), or the client takes no more.
     fn offer_rest(&self, rest: &mut Bytes) -> io::Result<bool> {
         while !rest.is_empty() {
             match self.offer(&[IoSlice::new(rest)])? {
@@ -76,7 +125,10 @@ impl TcpClient {
         }
         // What it is a part of may be freed.
         *rest = Bytes::new();
-        Ok(true)
+        let Some(mut encryption) = self.encryption() else { return Ok(true) };
+        let is_out = encryption.try_flush(&self.stream)?;
+        self.is_blocked.store(!is_out, Ordering::Relaxed);
+        Ok(is_out)
     }
 }
 
@@ -107,7 +159,7 @@ impl ClientSocket for TcpClient {
     }
 
     fn has_rest(&self) -> bool {
-        !self.rest().is_empty()
+        !self.rest().is_empty() || self.encryption().is_some_and(|encryption| encryption.has_rest())
     }
 
     async fn flushed(&self) -> io::Result<()> {

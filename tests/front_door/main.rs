@@ -24,6 +24,7 @@ mod journal_damage;
 mod kafka_clients;
 #[cfg(feature = "faults")]
 mod kills_under_load;
+mod listener_tls;
 mod login;
 mod mqtt_clients;
 mod oauth;

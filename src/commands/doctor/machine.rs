@@ -22,9 +22,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let is_running = Client::connect(&config.control_socket()).await.is_ok();
     let mut findings = vec![data_dir(config, is_running), disk(config)];
     let mut ports = vec![("http.listen", &config.http.listen), ("ws.listen", &config.ws.listen)];
-    if config.has_broker() {
-        ports.push(("mqtt.listen", &config.mqtt.listen));
-    }
+    ports.extend(config.broker_listeners());
     for (key, place) in ports {
         findings.push(port(key, place, is_running).await);
     }

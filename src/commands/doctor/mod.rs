@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Output;
 use crate::config::Loaded;
+use crate::tls::TlsListeners;
 pub use report::{Finding, State};
 
 /// How long a backend may take, whatever its own timeouts are.
@@ -47,6 +48,7 @@ pub async fn run(
     output: &mut Output,
 ) -> anyhow::Result<ExitCode> {
     let mut findings = machine::examine(&loaded.config).await;
+    findings.extend(certificates(loaded));
     findings.extend(join_all(probes.iter().map(examine)).await);
     let advice = loaded.advice();
     if !advice.is_empty() {
@@ -70,6 +72,27 @@ pub async fn run(
         })?;
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Those of the listeners that speak TLS.
+fn certificates(loaded: &Loaded) -> Vec<Finding> {
+    let finding = |place: String| Finding::new("certificate", place);
+    match TlsListeners::open(loaded) {
+        Ok(listeners) => listeners
+            .iter()
+            .map(|tls| Finding {
+                advice: tls.advice(),
+                ..finding(tls.files().certificate.display().to_string()).fact(format!(
+                    "of {}, until {}",
+                    tls.listener(),
+                    tls.expires_on()
+                ))
+            })
+            .collect(),
+        Err(error) => {
+            error.problems().iter().map(|problem| finding(problem.key.clone()).wrong(&*problem.message)).collect()
+        }
+    }
 }
 
 async fn examine(probe: &Probe) -> Finding {

@@ -1,9 +1,10 @@
 //! The way in: MQTT and the journal.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::kind::{
-    Flag, FlagOr, List, Number, OneOf, Optional, Password, Url, address, choice, seconds, topic_filter, words,
+    Flag, FlagOr, List, Number, OneOf, Optional, Password, Url, address, choice, path, seconds, topic_filter, words,
 };
 use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
 use super::super::value::{HostPort, Secret, ServiceUrl};
@@ -26,8 +27,14 @@ section! {
     Mqtt = "mqtt" {
         /// The broker inside this process, or the one at `mqtt.url`.
         backend: Backend = "backend", OneOf::new(), OfMode;
-        /// Where the embedded broker listens.
-        listen: HostPort = "listen", address(), Fixed("127.0.0.1:3123");
+        /// Where the embedded broker listens. May be empty where `mqtt.tls_listen` is set.
+        listen: Option<HostPort> = "listen", Optional(address()), Fixed("127.0.0.1:3123");
+        /// Where the embedded broker listens for TLS (usually port 8883), beside `mqtt.listen`. Where this is empty: nowhere.
+        tls_listen: Option<HostPort> = "tls_listen", Optional(address()), Fixed("");
+        /// The certificate of `mqtt.tls_listen`: a PEM file as for `http.tls_certificate`, which may be the same one.
+        tls_certificate: Option<PathBuf> = "tls_certificate", Optional(path()), Fixed("");
+        /// Its private key: a PEM file without a passphrase.
+        tls_key: Option<PathBuf> = "tls_key", Optional(path()), Fixed("");
         /// The broker of the backend `service`, and of `orinoco simulate`. Where this is empty: the embedded broker where
         /// that is used, else `mqtt://127.0.0.1:3123`.
         url: Option<ServiceUrl> = "url", Optional(Url(&[("mqtt", 1883), ("tcp", 1883)])), Fixed("");

@@ -1,10 +1,11 @@
 //! What listens for browsers and other clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::super::kind::{List, Number, Optional, Url, address, network, origin, seconds};
+use super::super::kind::{List, Number, Optional, Url, address, network, origin, path, seconds};
 use super::super::reader::{Fallback::Fixed, section};
 use super::super::value::{HostPort, ServiceUrl};
 
@@ -13,7 +14,13 @@ section! {
     Http = "http" {
         /// Where it listens.
         listen: HostPort = "listen", address(), Fixed("127.0.0.1:8090");
-        /// How browsers and phones reach it: what a QR code points at. Where this is empty: `http://` and `http.listen`.
+        /// The certificate by which it speaks TLS, and nothing else then: a PEM file with the server's own first, then those that lead to
+        /// its authority. Read again when it changes.
+        tls_certificate: Option<PathBuf> = "tls_certificate", Optional(path()), Fixed("");
+        /// Its private key: a PEM file without a passphrase.
+        tls_key: Option<PathBuf> = "tls_key", Optional(path()), Fixed("");
+        /// How browsers and phones reach it: what a QR code points at. Where this is empty: `http://` (`https://` with
+        /// `http.tls_certificate`) and `http.listen`.
         public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("http", 80), ("https", 443)])), Fixed("");
         /// Pages of other origins that may use this interface (CORS): scheme, host and port as browsers send them.
         allowed_origins: Option<Vec<String>> = "allowed_origins", Optional(List { of: origin(), count_max: 64 }), Fixed("");
@@ -31,6 +38,10 @@ section! {
     Ws = "ws" {
         /// Where it listens.
         listen: HostPort = "listen", address(), Fixed("127.0.0.1:8081");
+        /// The certificate by which it speaks TLS, and nothing else then: a PEM file as for `http.tls_certificate`, which may be the same one.
+        tls_certificate: Option<PathBuf> = "tls_certificate", Optional(path()), Fixed("");
+        /// Its private key: a PEM file without a passphrase.
+        tls_key: Option<PathBuf> = "tls_key", Optional(path()), Fixed("");
         /// How browsers reach it: where the web console connects. Where this is empty: the page's host, at the port of
         /// `ws.listen`.
         public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("ws", 80), ("wss", 443)])), Fixed("");
@@ -45,5 +56,13 @@ section! {
         idle_timeout: Duration = "idle_timeout_s", seconds(2..=86_400), Fixed("60");
         /// Seconds for which a client may take nothing of what waits for it.
         stall_max: Duration = "stall_max_s", seconds(1..=3600), Fixed("10");
+    }
+}
+
+section! {
+    /// TLS of the listeners that have a certificate.
+    Tls = "tls" {
+        /// Seconds between looks whether certificates and keys have changed. New handshakes get what was read; connections that are open go on.
+        reload_interval: Duration = "reload_interval_s", seconds(1..=86_400), Fixed("60");
     }
 }

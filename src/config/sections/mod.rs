@@ -10,7 +10,7 @@ mod stream;
 pub use access::{Auth, Limits, LimitsMode, Signup};
 pub use backends::{Kafka, Log, OnDataLoss, Postgres, RedisQr, RedisWs};
 pub use ingest::{Anonymous, Journal, JournalMode, Mqtt};
-pub use listeners::{Http, Ws};
+pub use listeners::{Http, Tls, Ws};
 pub use parts::Parts;
 pub use stream::{PairingMode, Stream};
 

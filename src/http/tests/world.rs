@@ -160,6 +160,7 @@ impl World {
         metrics::with_local_recorder(&recorder, || metrics::counter!("orinoco_test_total").increment(3));
         HttpDeps {
             listen: "127.0.0.1:0".to_owned(),
+            tls: None,
             connections_max: 100,
             body_bytes_max: 1024,
             access: Arc::new(access),
@@ -180,7 +181,12 @@ impl World {
             origins: Origins::new(PUBLIC_URL, vec!["https://app.example".to_owned()]),
             trusted_proxies: Vec::new(),
             connections: WsConnections::new(10),
-            console: Console { socket_url: None, socket_port: 8081, stream_is_public: true },
+            console: Console {
+                socket_url: None,
+                socket_port: 8081,
+                socket_is_encrypted: false,
+                stream_is_public: true,
+            },
             tree: TreeSlot::default(),
             health: self.health.clone(),
             prometheus: recorder.handle(),

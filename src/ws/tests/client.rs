@@ -46,6 +46,7 @@ impl Port {
         let connections = WsConnections::new(connections_max);
         let server = WsServer::new(WsDeps {
             listen: "127.0.0.1:0".to_owned(),
+            tls: None,
             connections: Arc::clone(&connections),
             access: Arc::new(access),
             sessions: world.sessions.clone(),

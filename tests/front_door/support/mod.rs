@@ -1,5 +1,6 @@
 //! The daemon, and clients of each of its ports.
 
+mod authority;
 mod backend;
 mod device;
 mod follow;
@@ -20,6 +21,7 @@ use std::{future::Future, time::Duration};
 use orinoco_testkit::poll_until;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(crate) use authority::{Authority, CertificateFiles};
 pub(crate) use backend::Backend;
 pub(crate) use device::{Device, Token};
 pub(crate) use follow::follow;
@@ -35,7 +37,7 @@ pub(crate) use rest::try_exchange_http;
 pub(crate) use rest::{Answer, exchange_http, exchange_http_with, request};
 pub(crate) use socket::{Said, Socket};
 pub(crate) use vigil::{Ask, Vigil};
-pub(crate) use world::{Mode, Services, Setup, World, command, folder, prepared};
+pub(crate) use world::{Mode, Services, Setup, World, binary, command, folder, prepared};
 
 /// After so long, what was waited for is taken for lost.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

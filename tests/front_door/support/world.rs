@@ -344,6 +344,11 @@ fn output_of(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
+/// The daemon under test.
+pub(crate) fn binary() -> &'static Path {
+    &BINARY
+}
+
 /// Runs `orinoco` to its end, with this environment alone as its configuration.
 pub(crate) fn command(environment: &[(String, String)], data_dir: &Path, arguments: &[&str]) -> Output {
     prepared(environment, data_dir, arguments).output().unwrap()

@@ -10,6 +10,7 @@ use rmqtt::types::{AuthResult, ConnectInfo, Id, LastWill};
 use tokio::time::timeout;
 
 use super::access::{Anonymous, Authenticator, Decision, Permission, Rights};
+use super::carried::Carried;
 use super::counters::Counters;
 use super::options::BrokerOptions;
 use super::panic::caught;
@@ -27,6 +28,7 @@ pub(super) struct Authentication {
     timeout: Duration,
     counters: Arc<Counters>,
     decided: Arc<Decided>,
+    carried: Arc<Carried>,
 }
 
 /// What was decided about CONNECTs, until their sessions exist: rmqtt has no place for it in between.
@@ -65,13 +67,19 @@ impl Decided {
 }
 
 impl Authentication {
-    pub(super) fn new(options: &BrokerOptions, counters: Arc<Counters>, decided: Arc<Decided>) -> Self {
+    pub(super) fn new(
+        options: &BrokerOptions,
+        counters: Arc<Counters>,
+        decided: Arc<Decided>,
+        carried: Arc<Carried>,
+    ) -> Self {
         Self {
             anonymous: options.anonymous,
             authenticator: options.authenticator.clone(),
             timeout: options.authentication_timeout,
             counters,
             decided,
+            carried,
         }
     }
 
@@ -96,9 +104,9 @@ impl Authentication {
 
     /// `None`: anything is allowed.
     async fn decide(&self, connect: &ConnectInfo) -> Option<Decision> {
+        let Ok(client) = self.carried.origin(connect.id()) else { return Some(Decision::Deny) };
         let is_anonymous = connect.username().is_none() && connect.password().is_none();
-        if (is_anonymous || self.authenticator.is_none()) && !takes_anonymous(self.anonymous, connect.id().remote_addr)
-        {
+        if (is_anonymous || self.authenticator.is_none()) && !takes_anonymous(self.anonymous, client) {
             return Some(Decision::Deny);
         }
         let authenticator = self.authenticator.as_ref()?;

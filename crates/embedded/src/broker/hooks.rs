@@ -16,6 +16,7 @@ use rmqtt::types::{ClientId, From, FromType, Publish, PublishAclResult, QoS, Rea
 
 use super::access::Permission;
 use super::authentication::{Authentication, Decided};
+use super::carried::Carried;
 use super::counters::Counters;
 use super::exactly_once::OpenPublishes;
 use super::fan_out::Subscribers;
@@ -65,8 +66,9 @@ impl Hooks {
         counters: Arc<Counters>,
         subscribers: Arc<Subscribers>,
         decided: Arc<Decided>,
+        carried: Arc<Carried>,
     ) -> Arc<Self> {
-        let authentication = Authentication::new(options, counters.clone(), decided);
+        let authentication = Authentication::new(options, counters.clone(), decided, carried);
         Arc::new(Self {
             gate,
             counters,

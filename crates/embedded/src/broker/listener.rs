@@ -12,14 +12,38 @@ use tokio::net::{TcpSocket, lookup_host};
 use super::options::BrokerOptions;
 
 /// Connections the kernel holds for us while we are busy; it has its own limit as well (net.core.somaxconn).
-const BACKLOG_MAX: i32 = 4_096;
+pub(super) const BACKLOG_MAX: i32 = 4_096;
 /// Handshakes under way at a time; others wait.
 const HANDSHAKES_MAX: usize = 1_000;
 
+/// Where rmqtt takes what came by TLS; the system chooses the port.
+const INNER: &str = "127.0.0.1:0";
+
 /// Binds `mqtt.listen`; returns the listener and its address.
 pub(super) async fn bind(options: &BrokerOptions) -> Result<(Listener, SocketAddr), ServerError> {
-    let failed = |source| ServerError::Bind { key: "mqtt.listen", address: options.listen.clone(), source };
-    let wanted = resolve(&options.listen).await.map_err(failed)?;
+    bind_at(options, "mqtt.listen", &options.listen).await
+}
+
+/// Binds the inner port (see `carried`). Its number is another one than that of `other`, as rmqtt knows listeners by their ports.
+pub(super) async fn bind_inner(
+    options: &BrokerOptions,
+    other: Option<SocketAddr>,
+) -> Result<(Listener, SocketAddr), ServerError> {
+    loop {
+        let bound = bind_at(options, super::encrypted::KEY, INNER).await?;
+        if other.is_none_or(|other| other.port() != bound.1.port()) {
+            return Ok(bound);
+        }
+    }
+}
+
+async fn bind_at(
+    options: &BrokerOptions,
+    key: &'static str,
+    listen: &str,
+) -> Result<(Listener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Bind { key, address: listen.to_owned(), source };
+    let wanted = resolve(listen).await.map_err(failed)?;
     // rmqtt identifies a listener by its configured port, so a free one is reserved here and given to it. Bound and never
     // listening, with SO_REUSEADDR, the reservation does not stand in rmqtt's way; a listening socket would, as it should.
     let reserved = reserve(wanted).map_err(failed)?;
@@ -28,7 +52,7 @@ pub(super) async fn bind(options: &BrokerOptions) -> Result<(Listener, SocketAdd
     Ok((listener, address))
 }
 
-async fn resolve(listen: &str) -> io::Result<SocketAddr> {
+pub(super) async fn resolve(listen: &str) -> io::Result<SocketAddr> {
     lookup_host(listen).await?.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 

@@ -1,4 +1,4 @@
-//! The MQTT broker inside the process: devices connect to it directly (MQTT 3.1.1 and 5.0 on one port).
+//! The MQTT broker inside the process: devices connect to it directly (MQTT 3.1.1 and 5.0 on one port, and over TLS on another).
 //!
 //! [`EmbeddedBroker`] is both the `Server` that listens (`mqtt.listen`) and the `MqttSource` whose link opens the gate to the
 //! intake. rmqtt speaks the protocol; what is ours is when a message counts as received.
@@ -23,7 +23,9 @@
 
 mod access;
 mod authentication;
+mod carried;
 mod counters;
+mod encrypted;
 mod entries;
 mod exactly_once;
 mod expulsion;
@@ -40,7 +42,7 @@ mod topic_name;
 mod unidentified;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,12 +52,13 @@ use tokio::time::timeout;
 
 pub use access::{Anonymous, Authenticator, Decision, Permission, Rights};
 pub use counters::BrokerCounters;
-pub use options::BrokerOptions;
+pub use encrypted::{Duplex, Encryption};
+pub use options::{BrokerOptions, TlsOptions};
 
 use counters::Counters;
 use gate::Gate;
 use retained::BoundedRetained;
-use running::RunningBroker;
+use running::{Addresses, RunningBroker};
 
 /// How long a start waits for the last listener's socket to be closed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,7 +69,7 @@ pub struct EmbeddedBroker {
     gate: Arc<Gate>,
     counters: Arc<Counters>,
     retained: Arc<BoundedRetained>,
-    address: Mutex<Option<SocketAddr>>,
+    addresses: Mutex<Addresses>,
     /// Answers when the listening socket of the last start is closed.
     released: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -74,16 +77,26 @@ pub struct EmbeddedBroker {
 impl EmbeddedBroker {
     /// Nothing is bound before [`Server::start`].
     pub fn new(options: BrokerOptions) -> Arc<Self> {
-        let gate = Gate::new(options.listen.clone(), options.refusal_wait_max);
+        let place = if options.listen.is_empty() { options.tls.as_ref().map(|tls| &tls.listen) } else { None };
+        let gate = Gate::new(place.unwrap_or(&options.listen).clone(), options.refusal_wait_max);
         let counters = Arc::<Counters>::default();
         let retained = Arc::new(BoundedRetained::new(&options, counters.clone()));
         let released = tokio::sync::Mutex::new(None);
-        Arc::new(Self { options, gate, counters, retained, address: Mutex::new(None), released })
+        Arc::new(Self { options, gate, counters, retained, addresses: Mutex::default(), released })
     }
 
     /// Where it listens since its last start, with the port that the system chose if 0 was asked for.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses().plain
+    }
+
+    /// The same of the port that speaks TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.addresses().tls
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has happened since the process began.
@@ -124,7 +137,7 @@ impl Server for EmbeddedBroker {
         let (running, listening) =
             RunningBroker::start(&self.options, &self.gate, &self.counters, &self.retained).await?;
         *released = Some(listening);
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.address());
+        *self.addresses() = running.addresses();
         Ok(Box::new(running))
     }
 }

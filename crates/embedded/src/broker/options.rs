@@ -4,12 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{Anonymous, Authenticator};
+use super::encrypted::Encryption;
+
+/// The port that speaks TLS.
+#[derive(Clone)]
+pub struct TlsOptions {
+    /// `host:port`; port 0: the system chooses.
+    pub listen: String,
+    /// Shakes hands. Asked for each connection, so that it may come to have another certificate.
+    pub encryption: Arc<dyn Encryption>,
+}
 
 /// Limits and access. Every `*_max` is a bound; what happens at it is said with it.
 #[derive(Clone)]
 pub struct BrokerOptions {
-    /// `mqtt.listen`, `host:port`; port 0: the system chooses. Default `127.0.0.1:3123`.
+    /// `mqtt.listen`, `host:port`; port 0: the system chooses; empty: nowhere but at `tls`. Default `127.0.0.1:3123`.
     pub listen: String,
+    /// `mqtt.tls_listen`: the port that speaks TLS. Default none.
+    pub tls: Option<TlsOptions>,
     /// `mqtt.anonymous`: from where clients without user name and password may connect. Default: from loopback.
     pub anonymous: Anonymous,
     /// Checks all others, and says what each client may do. Default none: who connects from where `anonymous` allows it may do anything,
@@ -53,6 +65,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:3123".to_owned(),
+            tls: None,
             anonymous: Anonymous::Loopback,
             authenticator: None,
             authentication_timeout: Duration::from_secs(5),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use orinoco_ports::{Running, ServerError};
 use rmqtt::context::ServerContext;
+use rmqtt::net::Listener;
 use rmqtt::server::MqttServer;
 use rmqtt::types::Id;
 use tokio::sync::oneshot;
@@ -16,7 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use super::access::Anonymous;
 use super::authentication::Decided;
+use super::carried::Carried;
 use super::counters::Counters;
+use super::encrypted::{self, EncryptedPort};
 use super::expulsion::expel;
 use super::fan_out::{BoundedFanOut, Subscribers};
 use super::gate::Gate;
@@ -36,10 +39,11 @@ const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct RunningBroker {
     place: String,
-    address: SocketAddr,
+    addresses: Addresses,
     context: ServerContext,
     hooks: Arc<Hooks>,
     serving: JoinHandle<rmqtt::Result<()>>,
+    encrypted: Option<EncryptedPort>,
     /// End the sweeper and who expels, when dropped too.
     _sweeping: oneshot::Sender<()>,
     _expelling: oneshot::Sender<()>,
@@ -53,10 +57,10 @@ impl RunningBroker {
         counters: &Arc<Counters>,
         retained: &Arc<BoundedRetained>,
     ) -> Result<(Self, oneshot::Receiver<()>), ServerError> {
-        let (listener, address) = listener::bind(options).await?;
-        if options.anonymous == Anonymous::Everywhere && !address.ip().is_loopback() {
-            tracing::warn!(%address, "mqtt.listen is not on loopback and anyone may publish; leave mqtt.anonymous out, or set it to false");
-        }
+        let (listening, released) = oneshot::channel::<()>();
+        let listening = Arc::new(listening);
+        let Ports { listeners, swept, addresses, carried, encrypted } = Ports::bind(options, &listening).await?;
+        warn_of_guests(options, addresses);
         let context = ServerContext::new()
             .mqtt_max_sessions(isize::try_from(options.sessions_max).unwrap_or(isize::MAX))
             // Its idea of "busy" is the machine's load average.
@@ -69,28 +73,29 @@ impl RunningBroker {
         let subscribers = Subscribers::new(options, counters.clone());
         *context.extends.shared_mut().await =
             Box::new(BoundedFanOut::new(context.clone(), subscribers.clone(), decided.clone()));
-        let hooks = Hooks::new(options, gate.clone(), counters.clone(), subscribers, decided);
+        let hooks = Hooks::new(options, gate.clone(), counters.clone(), subscribers, decided, carried);
         hooks.install(&context).await;
 
-        let server = MqttServer::new(context.clone()).listener(listener).build();
-        let (listening, released) = oneshot::channel::<()>();
+        let builder = MqttServer::new(context.clone());
+        let server = listeners.into_iter().fold(builder, |builder, listener| builder.listener(listener)).build();
         let serving = tokio::spawn(async move {
             let _listening = listening;
             // Not `start`, which ends the process on an error.
             server.run().await
         });
         let (sweeping, stop) = oneshot::channel();
-        tokio::spawn(sweep(context.clone(), address, options.handshake_timeout, counters.clone(), stop));
+        tokio::spawn(sweep(context.clone(), swept, options.handshake_timeout, counters.clone(), stop));
         let (expelling, stop) = oneshot::channel();
         if let Some(authenticator) = &options.authenticator {
             tokio::spawn(expel(context.clone(), authenticator.changes(), stop));
         }
         let running = Self {
-            place: format!("mqtt://{address}"),
-            address,
+            place: addresses.place(),
+            addresses,
             context,
             hooks,
             serving,
+            encrypted,
             _sweeping: sweeping,
             _expelling: expelling,
             is_drained: false,
@@ -98,8 +103,67 @@ impl RunningBroker {
         Ok((running, released))
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Addresses {
+    pub(super) plain: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// For people.
+    fn place(self) -> String {
+        let places = [("mqtt", self.plain), ("mqtts", self.tls)].into_iter();
+        let set = places.filter_map(|(scheme, address)| Some(format!("{scheme}://{}", address?)));
+        set.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What is bound. Nothing is served before rmqtt is: what comes earlier waits in the kernel.
+struct Ports {
+    /// rmqtt's: `mqtt.listen`, and the inner port.
+    listeners: Vec<Listener>,
+    /// Their addresses, where connections without a session are looked for.
+    swept: Vec<SocketAddr>,
+    addresses: Addresses,
+    carried: Arc<Carried>,
+    encrypted: Option<EncryptedPort>,
+}
+
+impl Ports {
+    async fn bind(options: &BrokerOptions, listening: &Arc<oneshot::Sender<()>>) -> Result<Self, ServerError> {
+        let (mut listeners, mut swept) = (Vec::new(), Vec::new());
+        let mut addresses = Addresses::default();
+        if !options.listen.is_empty() {
+            let (listener, address) = listener::bind(options).await?;
+            listeners.push(listener);
+            swept.push(address);
+            addresses.plain = Some(address);
+        }
+        let Some(tls) = &options.tls else {
+            return Ok(Self { listeners, swept, addresses, carried: Carried::new(None), encrypted: None });
+        };
+        let (listener, inner) = listener::bind_inner(options, addresses.plain).await?;
+        listeners.push(listener);
+        swept.push(inner);
+        let carried = Carried::new(Some(inner));
+        let port = EncryptedPort::open(options, tls, &carried, listening.clone()).await?;
+        addresses.tls = Some(port.address);
+        Ok(Self { listeners, swept, addresses, carried, encrypted: Some(port) })
+    }
+}
+
+fn warn_of_guests(options: &BrokerOptions, addresses: Addresses) {
+    let open = |address: &SocketAddr| options.anonymous == Anonymous::Everywhere && !address.ip().is_loopback();
+    for (key, address) in [("mqtt.listen", addresses.plain), (encrypted::KEY, addresses.tls)] {
+        if let Some(address) = address.filter(open) {
+            tracing::warn!(%address, "{key} is not on loopback and anyone may publish; leave mqtt.anonymous out, or set it to false");
+        }
     }
 }
 
@@ -110,10 +174,19 @@ impl Running for RunningBroker {
     }
 
     async fn failed(&mut self) -> ServerError {
-        let reason = match (&mut self.serving).await {
-            Ok(Ok(())) => "the listener ended".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+        let encrypted = async {
+            match &mut self.encrypted {
+                Some(port) => port.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let reason = tokio::select! {
+            served = &mut self.serving => match served {
+                Ok(Ok(())) => "the listener ended".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            },
+            reason = encrypted => reason,
         };
         ServerError::Ended { place: self.place.clone(), reason }
     }
@@ -121,7 +194,13 @@ impl Running for RunningBroker {
     async fn drain(mut self: Box<Self>) {
         self.hooks.drain();
         self.serving.abort();
+        if let Some(port) = &mut self.encrypted {
+            port.stop();
+        }
         disconnect_all(&self.context).await;
+        if let Some(port) = &mut self.encrypted {
+            port.ended().await;
+        }
         self.is_drained = true;
     }
 }
@@ -174,13 +253,13 @@ pub(super) async fn session_ids(context: &ServerContext) -> Vec<Id> {
 /// and they count against `sessions_max`).
 async fn sweep(
     context: ServerContext,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     handshake_timeout: Duration,
     counters: Arc<Counters>,
     mut stop: oneshot::Receiver<()>,
 ) {
     let interval = (handshake_timeout / 2).min(SWEEP_INTERVAL_MAX);
-    let mut sockets = match UnidentifiedSockets::new(address, handshake_timeout) {
+    let mut sockets = match UnidentifiedSockets::new(addresses, handshake_timeout) {
         Ok(sockets) => Some(sockets),
         Err(error) => {
             warn_unidentified(&error);

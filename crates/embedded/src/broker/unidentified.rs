@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
-/// Sockets at one listening address, by inode.
+/// Sockets at our listening addresses, by inode.
 pub(super) struct UnidentifiedSockets {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     timeout: Duration,
     process: OwnedFd,
     sockets: HashMap<u64, Socket>,
@@ -40,9 +40,9 @@ enum Socket {
 impl UnidentifiedSockets {
     /// # Errors
     /// The kernel has no pidfd_open(2), or it is forbidden.
-    pub(super) fn new(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+    pub(super) fn new(addresses: Vec<SocketAddr>, timeout: Duration) -> io::Result<Self> {
         let process = pidfd_open(getpid(), PidfdFlags::empty())?;
-        Ok(Self { address, timeout, process, sockets: HashMap::new() })
+        Ok(Self { addresses, timeout, process, sockets: HashMap::new() })
     }
 
     /// Notes which sockets there are; the time of those seen first begins.
@@ -100,23 +100,26 @@ impl UnidentifiedSockets {
         matches!(socket, Socket::Waiting { since, .. } if now.duration_since(since) >= self.timeout)
     }
 
-    /// Whom the descriptor is connected to, if it is a connection accepted at our address.
+    /// Whom the descriptor is connected to, if it is a connection accepted at one of our addresses.
     fn peer_of(&self, descriptor: RawFd) -> io::Result<Option<SocketAddr>> {
         Ok(self.duplicate(descriptor)?.and_then(|connection| connection.peer_addr().ok()))
     }
 
-    /// A duplicate, if the descriptor is a TCP socket at our address; the listening socket has no peer.
+    /// A duplicate, if the descriptor is a TCP socket at one of our addresses; the listening socket has no peer. (Our own ends of
+    /// connections to the inner port are none, even if their port is that of a listener.)
     fn duplicate(&self, descriptor: RawFd) -> io::Result<Option<TcpStream>> {
         let duplicate = match pidfd_getfd(&self.process, descriptor, PidfdGetfdFlags::empty()) {
             Ok(duplicate) => TcpStream::from(duplicate),
             Err(rustix::io::Errno::BADF) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let at_our_address = duplicate.local_addr().is_ok_and(|local| {
-            local.port() == self.address.port()
-                && (self.address.ip().is_unspecified() || local.ip() == self.address.ip())
-        });
-        Ok(at_our_address.then_some(duplicate))
+        let is_at = |local: SocketAddr| {
+            let is_same = |ours: &SocketAddr| ours.ip().is_unspecified() || local.ip() == ours.ip();
+            self.addresses.iter().any(|ours| local.port() == ours.port() && is_same(ours))
+        };
+        let is_accepted = duplicate.local_addr().is_ok_and(is_at)
+            && !duplicate.peer_addr().is_ok_and(|peer| self.addresses.contains(&peer));
+        Ok(is_accepted.then_some(duplicate))
     }
 }
 
@@ -155,7 +158,7 @@ mod tests {
         let mut known = TcpStream::connect(address).unwrap();
         let _accepted = [listener.accept().unwrap(), listener.accept().unwrap()];
         let known_address = known.local_addr().unwrap();
-        let mut sockets = UnidentifiedSockets::new(address, Duration::from_secs(10)).unwrap();
+        let mut sockets = UnidentifiedSockets::new(vec![address], Duration::from_secs(10)).unwrap();
 
         let now = Instant::now();
         sockets.look(now).unwrap();

@@ -5,6 +5,7 @@ mod access;
 mod client;
 mod crash;
 mod delivery;
+mod encrypted;
 mod exactly_once;
 mod fan_out;
 mod lifecycle;
