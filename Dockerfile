@@ -33,7 +33,7 @@ ENV ORINOCO__SUPERVISION=/etc/orinoco/supervision.toml
 USER orinoco
 # Journal and embedded stores.
 VOLUME /var/lib/orinoco
-EXPOSE 8090 8081 3123
+EXPOSE 8090 8081 3123 8883
 # SIGTERM is the orderly shutdown.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["orinoco"]

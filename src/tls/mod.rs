@@ -15,7 +15,7 @@ mod files;
 mod listener;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validity;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -1,9 +1,19 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
 
 use super::{CertificateError, CertificateFiles, ListenerTls, Reload, validity::Validity};
 
@@ -28,6 +38,37 @@ fn opened() -> (TempDir, ListenerTls) {
     write(&files, 2040);
     let tls = ListenerTls::open("http", files, &[]).unwrap();
     (folder, tls)
+}
+
+/// What a port speaks TLS by, for tests of the ports.
+pub(crate) struct SelfSigned {
+    pub(crate) tls: Arc<ListenerTls>,
+    certificate: CertificateDer<'static>,
+}
+
+impl SelfSigned {
+    pub(crate) fn new() -> Self {
+        let (_folder, tls) = opened();
+        let certificate = CertificateDer::from_pem_file(&tls.files().certificate).unwrap();
+        Self { tls: Arc::new(tls), certificate }
+    }
+
+    /// A client that takes this certificate for its authority.
+    pub(crate) async fn connect(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        connect(&self.certificate, stream).await
+    }
+}
+
+async fn connect(certificate: &CertificateDer<'static>, stream: TcpStream) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
 #[test]

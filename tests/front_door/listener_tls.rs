@@ -91,7 +91,7 @@ async fn a_certificate_is_replaced_under_connections_that_go_on_and_a_broken_one
     // Another pair's key; no certificate; nothing.
     let third = secured.authority.issue("third", HOSTS);
     let broken: [&dyn Fn(); 3] = [
-        &|| drop(fs::copy(&third.key, &secured.files.key).unwrap()),
+        &|| fs::write(&secured.files.key, fs::read(&third.key).unwrap()).unwrap(),
         &|| fs::write(&secured.files.certificate, "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap(),
         &|| fs::remove_file(&secured.files.key).unwrap(),
     ];

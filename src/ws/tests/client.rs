@@ -19,6 +19,7 @@ use crate::{
         Access,
         tests::world::{Answer, PARTITIONS, World, address},
     },
+    tls::ListenerTls,
     ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
 };
 
@@ -42,11 +43,20 @@ impl Port {
     }
 
     pub(super) async fn open_with(access: impl Access, connections_max: usize, queue_bytes_max: usize) -> Self {
+        Self::open_by(None, access, connections_max, queue_bytes_max).await
+    }
+
+    pub(super) async fn open_by(
+        tls: Option<Arc<ListenerTls>>,
+        access: impl Access,
+        connections_max: usize,
+        queue_bytes_max: usize,
+    ) -> Self {
         let world = World::start().await;
         let connections = WsConnections::new(connections_max);
         let server = WsServer::new(WsDeps {
             listen: "127.0.0.1:0".to_owned(),
-            tls: None,
+            tls,
             connections: Arc::clone(&connections),
             access: Arc::new(access),
             sessions: world.sessions.clone(),

@@ -5,6 +5,7 @@
 mod access;
 mod centrifuge;
 mod client;
+mod encrypted;
 mod ending;
 mod opening;
 mod streaming;

@@ -58,8 +58,8 @@ async fn what_comes_over_tls_is_taken_and_passed_on_as_at_the_other_port() {
         device.acknowledged(PUBACK, 1).await;
         assert_eq!(watcher.receive().await.unwrap().topic(), "devices/d/coordX");
         assert_eq!(setup.journal.topics().len(), number + 1);
-        // In order, so that nothing of it is lost.
         device.send(&[0xe0, 0]).await;
+        device.finish_sending().await;
         device.ended().await;
     }
 }
