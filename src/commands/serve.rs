@@ -90,7 +90,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     };
     slot.fill(tree.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
-    tokio::spawn(tls.keep(config.tls.reload_interval));
+    tokio::spawn(Arc::clone(&tls).keep(config.tls.reload_interval));
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
     if config.has_broker() {
         tokio::spawn(adapters.devices.clone().keep());

@@ -37,6 +37,8 @@ async fn every_listener_speaks_tls_with_other_people_s_clients() {
     let latest = secured.get(&format!("/api/v1/devices/{name}/coordinates/latest")).await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&latest).unwrap()["coordX"], 2.0);
     assert_eq!(secured.metric("orinoco_http_connections").await, Some(1.0), "curl's own");
+    let (stopped, code) = tokio::join!(secured.daemon.terminate(), socket.closed());
+    assert_eq!((stopped.unwrap().code(), code), (Some(0), 1012));
 }
 
 /// Its connection ends at once, as nothing is sent after the handshake.

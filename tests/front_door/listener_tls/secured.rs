@@ -165,6 +165,15 @@ impl Secured {
 pub(super) struct Watch(WebSocketStream<TlsStream<TcpStream>>);
 
 impl Watch {
+    /// Reads to the end, which must be one in order; the close code.
+    pub(super) async fn closed(&mut self) -> u16 {
+        loop {
+            if let Message::Close(close) = within("the end", self.0.next()).await.unwrap().unwrap() {
+                return close.unwrap().code.into();
+            }
+        }
+    }
+
     pub(super) async fn frame(&mut self) -> Frame {
         loop {
             match within("a frame", self.0.next()).await.unwrap().unwrap() {

@@ -1,7 +1,7 @@
 //! The port that speaks TLS (`mqtt.tls_listen`).
 //!
-//! Invariants: no more connections are open than there may be sessions, those that still shake hands among them; at the bound the next one
-//! waits in the kernel's queue. One that has not shaken hands and said something within the handshake timeout is closed, and holds up
+//! Invariants: no more connections are open than there may be sessions and a tenth of that, those that still shake hands among them; at the
+//! bound the next one waits in the kernel's queue. (The tenth is for clients that come again before their last connection is known to be gone.) One that has not shaken hands and said something within the handshake timeout is closed, and holds up
 //! nobody meanwhile. What MQTT says about a connection is rmqtt's, as at the other port.
 
 use std::io;
@@ -72,7 +72,8 @@ impl EncryptedPort {
         let failed = |source| ServerError::Bind { key: KEY, address: tls.listen.clone(), source };
         let listener = bind(&tls.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let slots = Arc::new(Semaphore::new(options.sessions_max.min(Semaphore::MAX_PERMITS)));
+        let connections_max = options.sessions_max.saturating_add(options.sessions_max.div_ceil(10));
+        let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             tls: tls.clone(),
             carried: Arc::clone(carried),
