@@ -1,15 +1,15 @@
-//! TLS at the daemon's own listeners, with other people's clients: curl, openssl, Mosquitto's, and a WebSocket over rustls.
+//! TLS at the daemon's own listeners, with other people's clients: curl, openssl, Mosquitto's, Chromium, and a WebSocket over rustls.
 
 mod secured;
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
 
 use futures_util::future::join_all;
 use orinoco_testkit::{free_port, unique_name};
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::support::{Authority, CertificateFiles, command, folder, until, within};
+use crate::support::{Authority, CertificateFiles, DEADLINE, command, folder, until, within};
 use secured::{HOSTS, Secured, ended};
 
 /// MQTT 3.1.1, and 5.0.
@@ -41,12 +41,31 @@ async fn every_listener_speaks_tls_with_other_people_s_clients() {
     assert_eq!((stopped.unwrap().code(), code), (Some(0), 1012));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_watches_in_chromium_over_https_and_wss() {
+    let secured = Secured::start(&[]).await;
+    let name = unique_name("d");
+    let mut socket = secured.watch(&format!("?device={name}")).await;
+    secured.assert_passes(&mut socket, "5", &name, 1.0).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut browser = Command::new("node");
+    browser.arg(root.join("tests/clients/console_tls.mjs")).arg(root.join(".stack/clients"));
+    browser.arg(format!("https://{}", secured.daemon.http_address())).arg(&name).kill_on_drop(true);
+    let output = tokio::time::timeout(2 * DEADLINE, browser.output()).await.expect("in time").expect("node");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let socket = format!("wss://{}/connection/websocket", secured.daemon.ws_address());
+    assert_eq!(found["sockets"].as_array().unwrap().first(), Some(&socket.into()), "{found}");
+    assert_eq!(found["cookies"], serde_json::json!([{ "name": "__Host-orinoco-challenge", "secure": true }]));
+    assert_eq!((&found["complaints"], &found["isSecure"]), (&serde_json::json!([]), &true.into()));
+}
+
 /// Its connection ends at once, as nothing is sent after the handshake.
 async fn s_client(secured: &Secured, address: &str, version: &str) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-brief", version, "-connect", address, "-CAfile"]).arg(secured.authority.ca_file());
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = within("openssl", command.output()).await.expect("openssl");
+    let output = within("openssl", command.output()).await.expect("openssl (scripts/install test)");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 

@@ -91,7 +91,7 @@ impl Secured {
         let url = format!("https://{}{path}", self.daemon.http_address());
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "20", "--cacert"]).arg(self.authority.ca_file()).args(arguments).arg(url);
-        let output = within("curl", command.kill_on_drop(true).output()).await.expect("curl");
+        let output = within("curl", command.kill_on_drop(true).output()).await.expect("curl (scripts/install test)");
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
@@ -134,7 +134,7 @@ impl Secured {
         let mut command = Command::new("mosquitto_pub");
         command.args(["-h", host, "-p", port, "-V", version, "-q", "1", "-t", topic, "-m", payload]);
         command.arg("--cafile").arg(self.authority.ca_file()).args(arguments).kill_on_drop(true);
-        let output = within("mosquitto_pub", command.output()).await.expect("mosquitto_pub");
+        let output = within("mosquitto_pub", command.output()).await.expect("mosquitto_pub (scripts/install services)");
         output.status.success()
     }
 
