@@ -14,7 +14,7 @@ use super::{
     simulate::{self, SimulateArgs},
 };
 use crate::{
-    config::{Config, Loaded},
+    config::{Config, ConfigError, Loaded},
     control::TreeSlot,
     meters,
     tls::TlsListeners,
@@ -47,10 +47,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
     if args.demo {
         loaded.config.stream.public = true;
     }
-    let tls = Arc::new(TlsListeners::open(&loaded)?);
-    for (tls, advice) in tls.iter().flat_map(|tls| tls.advice().into_iter().map(move |advice| (tls, advice))) {
-        tracing::warn!(listener = tls.listener(), "{advice}");
-    }
+    let tls = certificates(&loaded)?;
     let config = Arc::new(loaded.config);
     check_ports(&config).await?;
     let adapters = Arc::new(Adapters::open(&config, &tls).await?);
@@ -113,6 +110,17 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Of the listeners that speak TLS. What could be better about them is said.
+fn certificates(loaded: &Loaded) -> Result<Arc<TlsListeners>, ConfigError> {
+    let listeners = TlsListeners::open(loaded)?;
+    for tls in listeners.iter() {
+        for advice in tls.advice() {
+            tracing::warn!(listener = tls.listener(), "{advice}");
+        }
+    }
+    Ok(Arc::new(listeners))
 }
 
 /// A port that is taken is told at once, in one line, instead of by a tree that tries again and gives up. The listeners bind for good.
