@@ -110,6 +110,11 @@ impl KeyFile {
         })
     }
 
+    /// The same with one signing key, a new one: what the others signed is refused.
+    pub(super) fn with_new_signing_key(&self, now_ms: i64) -> Result<Self, NoRandom> {
+        Ok(Self { signing: vec![SigningSeed::new(now_ms)?], ..self.clone() })
+    }
+
     /// What derives.
     ///
     /// # Errors
@@ -183,6 +188,15 @@ pub(super) fn update(
     let beside = write_beside(path, &changed).map_err(failed)?;
     fs::rename(&beside, path).and_then(|()| sync_directory(path)).map_err(failed)?;
     Ok(Some(changed))
+}
+
+/// Makes the signing keys of the file at `path` anew, where there is one: access tokens that were given out are refused from now on, and
+/// clients refresh them. What is derived stays as it is.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn renew_signing_keys(path: &Path, now_ms: i64) -> Result<(), KeyFileError> {
+    update(path, |file| file.with_new_signing_key(now_ms).map(Some)).map(drop)
 }
 
 /// `None` where there is no file.
@@ -284,6 +298,20 @@ mod tests {
             let error = open(&path, 1).map(drop).unwrap_err().to_string();
             assert!(error.contains("keys.json is damaged") && !error.contains("topsecret"), "{error}");
         }
+    }
+
+    #[test]
+    fn renewed_keys_sign_with_another_one_and_derive_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        renew_signing_keys(&path, 2).unwrap();
+        assert!(!path.exists(), "there was none");
+        let made = open(&path, 1).unwrap();
+        renew_signing_keys(&path, 2).unwrap();
+        let renewed = open(&path, 3).unwrap();
+        assert_eq!((renewed.signing.len(), renewed.signing[0].active_from_ms), (1, 2));
+        assert_ne!(renewed.signing[0].bytes(), made.signing[0].bytes());
+        assert!(renewed.derivation[0].key == made.derivation[0].key);
     }
 
     #[test]

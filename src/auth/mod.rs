@@ -47,7 +47,7 @@ pub use audit::Audit;
 pub use device_access::DeviceAccess;
 pub use devices::device_secret;
 pub use error::AuthError;
-pub use key_file::KeyFileError;
+pub use key_file::{KeyFileError, renew_signing_keys};
 pub use key_ring::{KeyRing, Rotation};
 pub use limits::{Limited, RateLimits, TooMany};
 pub use live::{LiveLogins, Login, Watch};

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage (clap's), 64 bad configuration. The configuration is read and checked before any command
 //! does anything.
 
+pub mod backup;
 pub mod check;
 mod demo_accounts;
 pub mod descriptors;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod migrate;
 mod mosquitto;
 mod output;
+pub mod restore;
 pub mod serve;
 pub mod simulate;
 pub mod tree;
@@ -76,6 +78,10 @@ enum Command {
     Tree(tree::TreeArgs),
     /// Dead letters: what could not be understood.
     Dlq(dlq::DlqArgs),
+    /// Saves the data directory in one file, whether the daemon runs or not.
+    Backup(backup::BackupArgs),
+    /// Makes a data directory from such a file.
+    Restore(restore::RestoreArgs),
 }
 
 impl Command {
@@ -131,6 +137,11 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Dlq(args) => dlq::run(&args, &loaded.config, wiring::dead_letters(&loaded.config), output).await,
         Command::Simulate(args) => simulate::run(&args, simulate_defaults(&loaded.config), output).await,
         Command::Tree(args) => tree::run(&args, &loaded.config, output).await,
+        Command::Backup(args) => {
+            descriptors::raise();
+            backup::run(args, loaded.config, output).await
+        }
+        Command::Restore(args) => restore::run(args, loaded.config, output).await,
     }
 }
 

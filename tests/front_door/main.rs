@@ -11,6 +11,7 @@ mod support;
 
 mod administration;
 mod asyncapi;
+mod backup;
 mod centrifuge;
 mod clients;
 mod commands;

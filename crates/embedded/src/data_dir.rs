@@ -9,8 +9,9 @@
 //! Directories have mode 0700, files 0600.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -54,13 +55,9 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                // Another daemon may be between locking and writing; then its number is not known.
+                // What can't be read is not known.
                 let _ = lock.read_to_string(&mut pid);
-                let holder = match pid.trim() {
-                    "" => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                return Err(DataDirError::Held { path, holder });
+                return Err(DataDirError::Held { path, holder: name_holder(&pid) });
             }
             Err(TryLockError::Error(error)) => return Err(failed(&lock_path)(error)),
         }
@@ -113,6 +110,29 @@ impl DataDir {
     }
 }
 
+fn name_holder(pid: &str) -> String {
+    match pid.trim() {
+        // Another daemon may be between locking and writing; then its number is not known.
+        "" => "another process".to_owned(),
+        pid => format!("process {pid}"),
+    }
+}
+
+/// Who has the data directory `path`; `None` where nobody has, or there is none. Read from the system's table (proc_locks(5)) and not
+/// tried, so that a daemon that starts just now is not disturbed.
+#[must_use]
+pub fn holder_of(path: &Path) -> Option<String> {
+    let lock = path.join("lock");
+    let inode = fs::metadata(&lock).ok()?.ino();
+    let table = fs::read_to_string("/proc/locks").ok()?;
+    let suffix = format!(":{inode}");
+    let is_held = table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.contains(&"FLOCK") && fields.iter().any(|field| field.ends_with(&suffix))
+    });
+    is_held.then(|| name_holder(&fs::read_to_string(lock).unwrap_or_default()))
+}
+
 /// Where the log of the data directory `path` is, for a [`DeadLetterReader`](crate::log::DeadLetterReader): beside a running daemon,
 /// without its lock.
 #[must_use]
@@ -130,7 +150,7 @@ pub fn accounts_of(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -144,7 +164,10 @@ mod tests {
         let message = refused.to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         assert!(message.contains("deep/data"), "{message}");
+        assert_eq!(holder_of(&path), Some(format!("process {}", std::process::id())));
         drop(first);
+        assert_eq!(holder_of(&path), None);
+        assert_eq!(holder_of(&path.join("nothing")), None);
         DataDir::open(&path).unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! Adapters inside one process, on one data directory: nothing else to install or start.
 //!
 //! - [`accounts`]: accounts, device credentials, the audit log
+//! - [`backup`]: a copy of all of it in one file, and back
 //! - [`broker`]: the MQTT broker inside the process
 //! - [`data_dir`]: the directory, and the lock on it
 //! - [`journal`]: what was acknowledged to devices and not yet by the log
@@ -13,6 +14,7 @@
 //! consistency; each room's docs say how.
 
 pub mod accounts;
+pub mod backup;
 pub mod broker;
 mod codec;
 pub mod data_dir;

@@ -3,7 +3,7 @@
 //! What kill -9 leaves is in the kernel's cache and whole. A power cut may take back what was written and not synced; numbers that were
 //! given out for it are known elsewhere (in Kafka's records, in the store's position) and must never be given out again. So the
 //! directory keeps a mark of the boot under which it is written, and whoever opens it under another boot, without an orderly end in
-//! between, leaps over [`LEAP`] numbers.
+//! between, leaps over [`LEAP`] numbers. A backup that is restored goes back in the same way, and is marked so.
 
 use std::{
     fs, io,
@@ -51,6 +51,12 @@ impl RunMark {
         Ok(mark)
     }
 
+    /// `directory` went back to an earlier state: whoever opens it next leaps, as after a power cut.
+    pub(crate) fn distrust(directory: &Path) -> io::Result<()> {
+        let mark = Self { path: directory.join("run.json"), boot: "restored from a backup".to_owned() };
+        mark.write(false)
+    }
+
     /// All is synced, and nothing will be written any more.
     pub(crate) fn end(&self) -> io::Result<()> {
         self.write(true)
@@ -90,5 +96,8 @@ mod tests {
         assert!(RunMark::tells_of_power_loss(path).unwrap(), "power cut");
         fs::write(path.join("run.json"), "").unwrap();
         assert!(RunMark::tells_of_power_loss(path).unwrap(), "the mark itself was lost");
+        RunMark::begin(path).unwrap().end().unwrap();
+        RunMark::distrust(path).unwrap();
+        assert!(RunMark::tells_of_power_loss(path).unwrap(), "a restored backup");
     }
 }

@@ -1,10 +1,9 @@
 //! This machine: the data directory, its disk, who holds it, ports, descriptors.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use orinoco_embedded::data_dir::holder_of;
 use rustix::fs::{Access, access, statvfs};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
@@ -45,7 +44,7 @@ fn data_dir(config: &Config, is_running: bool) -> Finding {
     if existing != path {
         return finding.fact("is made by `orinoco serve`");
     }
-    match (lock_holder(&path.join("lock")), is_running) {
+    match (holder_of(path), is_running) {
         (Some(holder), true) => finding.fact(format!("writable, held by the running daemon ({holder})")),
         (Some(holder), false) => finding.wrong(format!(
             "held by {holder}, which does not answer on its control socket; it hangs, is still starting, or is no daemon of this version"
@@ -58,22 +57,6 @@ fn data_dir(config: &Config, is_running: bool) -> Finding {
 fn existing_ancestor(path: &Path) -> &Path {
     let above = path.ancestors().find(|ancestor| !ancestor.as_os_str().is_empty() && ancestor.exists());
     above.unwrap_or(Path::new("."))
-}
-
-/// Who holds the lock. Read from the system's table and not tried, so that a daemon that starts just now is not disturbed.
-fn lock_holder(lock: &Path) -> Option<String> {
-    let inode = fs::metadata(lock).ok()?.ino();
-    let table = fs::read_to_string("/proc/locks").ok()?;
-    let suffix = format!(":{inode}");
-    let is_held = table.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.contains(&"FLOCK") && fields.iter().any(|field| field.ends_with(&suffix))
-    });
-    let pid = fs::read_to_string(lock).unwrap_or_default();
-    is_held.then(|| match pid.trim() {
-        "" => "another process".to_owned(),
-        pid => format!("process {pid}"),
-    })
 }
 
 fn disk(config: &Config) -> Finding {
@@ -138,6 +121,8 @@ fn open_files(config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::super::report::State;
     use super::*;
 
@@ -168,10 +153,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let lock = folder.path().join("lock");
         fs::write(&lock, "4711\n").unwrap();
-        assert_eq!(lock_holder(&lock), None);
+        assert_eq!(holder_of(folder.path()), None);
         let file = fs::File::open(&lock).unwrap();
         file.lock().unwrap();
-        assert_eq!(lock_holder(&lock).as_deref(), Some("process 4711"));
+        assert_eq!(holder_of(folder.path()).as_deref(), Some("process 4711"));
         assert_eq!(data_dir(&config(folder.path()), false).state(), State::Wrong);
         assert_eq!(data_dir(&config(folder.path()), true).state(), State::Ok);
     }

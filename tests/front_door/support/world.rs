@@ -161,8 +161,14 @@ impl World {
 
     /// The same, with settings of its own.
     pub(crate) async fn another_with(&self, setup: Setup) -> Self {
+        self.another_on(setup, |_| {}).await
+    }
+
+    /// The same, on a data directory that `prepare` may make.
+    pub(crate) async fn another_on(&self, setup: Setup, prepare: impl FnOnce(&Path)) -> Self {
         let folder = folder();
         let data_dir = folder.path().join("data");
+        prepare(&data_dir);
         let mut config = DaemonConfig::default();
         config.environment.clone_from(&self.environment);
         for (key, value) in &setup.settings {

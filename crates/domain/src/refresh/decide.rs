@@ -17,6 +17,7 @@ pub enum Decision {
     /// 401, and the family goes on (where there is one).
     Refused(Refusal),
     /// 401; an ancestor that was replaced long ago is in somebody's hands: end the family, write an audit line, tell the user's logins.
+    /// So it is where a family out of a backup sees a token that was given out after that: its head is such an ancestor.
     Reuse,
 }
 
@@ -47,7 +48,8 @@ pub fn decide(
     now_ms: i64,
 ) -> Decision {
     let Some(key) = keys.get(family.key_id) else { return Decision::Refused(Refusal::KeyGone) };
-    if !is_genuine(family, token, key) {
+    let is_lost = family.is_restored && is_beyond_head(family, token, key);
+    if !is_lost && !is_genuine(family, token, key) {
         return Decision::Refused(Refusal::Forged);
     }
     if now_ms >= family.expires_at_ms {
@@ -55,6 +57,9 @@ pub fn decide(
     }
     if !standing.enabled || standing.generation != family.generation {
         return Decision::Refused(Refusal::Ended);
+    }
+    if is_lost {
+        return Decision::Reuse;
     }
     if token.sequence() == family.head_sequence {
         return rotate(family, client, key, now_ms);
@@ -78,6 +83,12 @@ fn is_genuine(family: &Family, token: &RefreshToken, key: &DerivationKey) -> boo
     let derived = *token == RefreshToken::derive(key, family.id, family.salt, sequence);
     let is_head = sequence == family.head_sequence;
     in_range && derived && (!is_head || token.digest() == family.head_hash)
+}
+
+/// Whether the family gave the token out before its record went back to an earlier one.
+fn is_beyond_head(family: &Family, token: &RefreshToken, key: &DerivationKey) -> bool {
+    let sequence = token.sequence();
+    sequence > family.head_sequence && *token == RefreshToken::derive(key, family.id, family.salt, sequence)
 }
 
 fn rotate(family: &Family, client: &ClientInfo, key: &DerivationKey, now_ms: i64) -> Decision {

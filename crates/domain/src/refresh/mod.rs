@@ -108,6 +108,7 @@ impl NewFamily {
             expires_at_ms: now_ms.saturating_add(self.ttl_ms),
             last_used_at_ms: now_ms,
             client: self.client.clone(),
+            is_restored: false,
             version: 1,
         };
         (family, token)
@@ -139,6 +140,9 @@ pub struct Family {
     pub last_used_at_ms: i64,
     /// Who used it last.
     pub client: ClientInfo,
+    /// It came out of a backup: what was rotated since is not known here.
+    #[serde(default, rename = "restored", skip_serializing_if = "std::ops::Not::not")]
+    pub is_restored: bool,
     /// 1 at first, +1 with each write.
     pub version: u64,
 }

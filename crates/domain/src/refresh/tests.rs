@@ -142,6 +142,23 @@ fn what_was_never_given_out_is_forged() {
 }
 
 #[test]
+fn a_family_out_of_a_backup_ends_when_a_token_shows_that_it_is_behind() {
+    let (family, first) = login();
+    let (later, second) = rotate(&family, &first, T0);
+    let (_, third) = rotate(&later, &second, T0);
+    let restored = Family { is_restored: true, ..family };
+    // Its head works once; in what follows it is still known where the family came from.
+    let (followed, again) = rotate(&restored, &first, T0 + 60_000);
+    assert_eq!(again, second, "it is derived, not drawn");
+    for family in [&restored, &followed] {
+        assert_eq!(present(family, &third, T0 + 60_000), Decision::Reuse);
+    }
+    let forged = RefreshToken::derive(&key(2), restored.id, restored.salt, 9);
+    assert_eq!(present(&restored, &forged, T0), Decision::Refused(Refusal::Forged));
+    assert_eq!(present(&restored, &third, T0 + TTL_MS), Decision::Refused(Refusal::Expired));
+}
+
+#[test]
 fn a_family_ends_at_its_expiry_whatever_was_rotated() {
     let (family, first) = login();
     let (family, second) = rotate(&family, &first, T0 + TTL_MS - 1);

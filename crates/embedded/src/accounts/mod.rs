@@ -25,6 +25,7 @@ use orinoco_ports::{
 };
 use rusqlite::Connection;
 
+pub(crate) use self::schema::database;
 use self::{schema::Change, users::Taken};
 use crate::{
     files,

@@ -40,7 +40,7 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-pub(super) fn database(path: &Path) -> Database<'_> {
+pub(crate) fn database(path: &Path) -> Database<'_> {
     Database { path, version: 1, tables: TABLES, cache_kib: 4_096, durability: Durability::Power }
 }
 

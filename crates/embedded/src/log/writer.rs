@@ -39,7 +39,7 @@ impl LogWriter {
     pub(super) fn leap(&mut self, by: u64, mark: u64) -> Result<(), SegmentError> {
         let (from, to) = (self.segments.next(), self.segments.next() + by);
         let directory = self.segments.set().directory().display();
-        tracing::warn!(%directory, from, to, "the machine went down: the log's numbers leap, so that none is used twice");
+        tracing::warn!(%directory, from, to, "the machine went down, or a backup was restored: the log's numbers leap, so that none is used twice");
         self.segments.leap(to, mark)?;
         self.segments.set().sync_all()
     }

@@ -31,6 +31,7 @@ use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
+pub(crate) use self::schema::database;
 use self::{
     challenges::Swapped,
     clock::StoreClock,

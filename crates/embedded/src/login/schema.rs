@@ -32,7 +32,7 @@ const TABLES: &str = "
     INSERT INTO clock VALUES (0);
 ";
 
-pub(super) fn database(path: &Path) -> Database<'_> {
+pub(crate) fn database(path: &Path) -> Database<'_> {
     Database { path, version: 1, tables: TABLES, cache_kib: 16_384, durability: Durability::Power }
 }
 

@@ -11,6 +11,7 @@
 //! - Ordinals are never used twice. They leap only through `SegmentWriter::leap`, and where a segment was moved away.
 //! - A reader holds no lock while it reads, and may go on in a segment that was deleted meanwhile.
 
+mod copy;
 mod frame;
 mod header;
 mod place;
@@ -25,6 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use copy::SegmentCopy;
 pub(crate) use frame::FrameBuffer;
 pub(crate) use place::{Place, Step};
 pub(crate) use set::SegmentSet;

@@ -12,9 +12,9 @@ use crate::codec::Malformed;
 /// Where a record begins, or the next one will.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    segment: Arc<Segment>,
-    file: Arc<File>,
-    byte: u64,
+    pub(super) segment: Arc<Segment>,
+    pub(super) file: Arc<File>,
+    pub(super) byte: u64,
     pub(crate) ordinal: u64,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Step {
 const CHUNK_BYTES: usize = 64 << 10;
 
 impl Place {
-    fn begin(segment: Arc<Segment>) -> Result<Self, SegmentError> {
+    pub(super) fn begin(segment: Arc<Segment>) -> Result<Self, SegmentError> {
         let (ordinal, byte) = segment.index().first().copied().unwrap_or_default();
         Self::at(segment, ordinal, byte)
     }
@@ -48,7 +48,12 @@ impl Place {
     }
 
     /// Reads on in this segment, up to where it ends now. Returns whether the visitor stopped it.
-    fn read_segment(&mut self, chunk_bytes: usize, is_last: bool, visit: &mut Visit<'_>) -> Result<bool, SegmentError> {
+    pub(super) fn read_segment(
+        &mut self,
+        chunk_bytes: usize,
+        is_last: bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<bool, SegmentError> {
         let mut wanted = chunk_bytes.max(CHUNK_BYTES);
         let mut chunk = Vec::new();
         loop {

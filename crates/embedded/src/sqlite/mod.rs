@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-pub(crate) use open::{Database, Durability};
+pub(crate) use open::{Database, Durability, open_beside};
 pub(crate) use reader::Reader;
 pub(crate) use writer::{Unit, Writer};
 

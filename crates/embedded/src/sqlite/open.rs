@@ -104,6 +104,14 @@ impl Database<'_> {
     }
 }
 
+/// Opens a file of any of our versions for reading, beside the process that has it, or without one.
+pub(crate) fn open_beside(path: &Path) -> Result<Connection, Fault> {
+    let mut connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_handler(Some(wait_for_lock))?;
+    Ok(connection)
+}
+
 /// Whether to try again, after so many tries.
 fn wait_for_lock(tries: i32) -> bool {
     let waited = RETRY_INTERVAL * tries.unsigned_abs();

@@ -71,7 +71,7 @@ impl Update {
 
 impl Updates {
     /// `history_max u64 | (name | state | head u64 | frames u32 | (offset u64 | is_latest u8 | json)*)*`.
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u64(self.history_max);
         for update in &self.devices {

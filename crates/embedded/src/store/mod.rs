@@ -13,6 +13,7 @@ mod fold;
 mod history;
 mod memory;
 mod publish;
+mod renewal;
 mod schema;
 mod standing;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use self::{
     publish::Publications,
     writer::WriteRequest,
 };
+pub(crate) use self::{renewal::renew_epochs, schema::database};
 
 /// Limits of a store.
 #[derive(Debug, Clone, Copy)]

@@ -63,7 +63,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     database.open_for_reading().map_err(|fault| failed(&path.display().to_string(), fault))
 }
 
-fn database(path: &Path) -> Database<'_> {
+pub(crate) fn database(path: &Path) -> Database<'_> {
     Database { path, version: VERSION, tables: TABLES, cache_kib: 32_768, durability: Durability::Process }
 }
 
