@@ -76,7 +76,7 @@ pub fn back_up(
     let is_running = lock.is_none();
     let (files, bytes) = match target {
         BackupTarget::Stream { out, folder } => {
-            check_room(path, folder)?;
+            check_room(path, folder, largest_database(path))?;
             let archive = ArchiveWriter::begin(out, Path::new("the output"), label.clone(), cancelled)?;
             collect(path, &folder.join("orinoco-backup"), archive)?
         }
@@ -91,7 +91,8 @@ fn write_file(path: &Path, file: &Path, label: &Label, cancelled: &AtomicBool) -
     if file.file_name().is_none() || fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(failed(io::Error::other("it is no regular file")));
     }
-    check_room(path, folder_of(file))?;
+    let needed_bytes = bytes_below(path).map_err(failed_at(path))? + largest_database(path);
+    check_room(path, folder_of(file), needed_bytes)?;
     let beside = Beside::of(file, "new").map_err(failed)?;
     let created = create(beside.path()).map_err(failed)?;
     let mut out = BufWriter::new(&created);
@@ -101,13 +102,12 @@ fn write_file(path: &Path, file: &Path, label: &Label, cancelled: &AtomicBool) -
     Ok(written)
 }
 
-/// The archive, and beside it one database at a time, must fit; on the daemon's own disk they must leave it room.
-fn check_room(path: &Path, folder: &Path) -> Result<(), BackupError> {
+/// What is made in `folder` (the archive, and beside it one database at a time) must fit; on the daemon's own disk it must leave that room.
+fn check_room(path: &Path, folder: &Path, needed_bytes: u64) -> Result<(), BackupError> {
     let failed = |at: &Path| {
         let path = at.to_owned();
         move |source| BackupError::Target { path, source }
     };
-    let needed_bytes = bytes_below(path).map_err(failed(path))? + largest_database(path);
     let is_shared =
         fs::metadata(folder).map_err(failed(folder))?.dev() == fs::metadata(path).map_err(failed(path))?.dev();
     let space = rustix::fs::statvfs(folder).map_err(io::Error::from).map_err(failed(folder))?;

@@ -216,6 +216,10 @@ fn a_target_that_can_t_be_written_leaves_nothing_and_the_archive_before_as_it_wa
     assert_eq!(fs::read(&setup.archive).unwrap(), before);
     let folder = setup.archive.parent().unwrap();
     assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "the data directory and the archive");
+    // Nothing of it is on the disk, but it would be in the archive.
+    fs::File::create(setup.data_dir.join("accounts.sqlite")).unwrap().set_len(1 << 43).unwrap();
+    let refused = back_up(&setup.data_dir, BackupTarget::File(&setup.archive), "1", NOW_MS, &GOES_ON).unwrap_err();
+    assert!(matches!(refused, BackupError::NoRoom { .. }), "{refused}");
     assert!(matches!(
         back_up(folder, BackupTarget::File(&setup.archive), "1", NOW_MS, &GOES_ON),
         Err(BackupError::NoDataDirectory { .. })
