@@ -1,5 +1,6 @@
 //! How to reach an actor: addresses that survive its restarts, replies, and groups of instances.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -179,7 +180,8 @@ impl<R> std::fmt::Debug for Reply<R> {
 struct GroupInner<M: Message> {
     start: &'static str,
     mailboxes: Mutex<Vec<Arc<Mailbox<M>>>>,
-    len: OnceLock<u32>,
+    /// None before the tree is started.
+    len: OnceLock<AtomicU32>,
 }
 
 /// The addresses of all instances of one `start` name, numbered in the order of the file. May be taken before the tree
@@ -215,7 +217,7 @@ impl<M: Message> Group<M> {
 
     /// How many instances there are; 0 before the tree is started.
     pub fn len(&self) -> u32 {
-        self.0.len.get().copied().unwrap_or(0)
+        self.0.len.get().map_or(0, |len| len.load(Ordering::Acquire))
     }
 
     /// Whether there are no instances, or none yet.
@@ -229,9 +231,9 @@ impl<M: Message> Group<M> {
     }
 
     pub(crate) fn mailbox(&self, instance: u32) -> Arc<Mailbox<M>> {
-        if let Some(len) = self.0.len.get() {
+        if let Some(len) = self.0.len.get().map(|len| len.load(Ordering::Acquire)) {
             assert!(
-                instance < *len,
+                instance < len,
                 "`{}` has {len} instances in the tree, instance {instance} was asked for",
                 self.0.start
             );
@@ -245,7 +247,14 @@ impl<M: Message> Group<M> {
 
     /// Fixes the number of instances; false when an address beyond it was given out already.
     pub(crate) fn fix_len(&self, len: u32) -> bool {
-        let _ = self.0.len.set(len);
+        let _ = self.0.len.set(AtomicU32::new(len));
         lock(&self.0.mailboxes).len() <= len as usize
+    }
+
+    /// Numbers are never taken back: an address that was given out stays one.
+    pub(crate) fn extend_to(&self, len: u32) {
+        if let Some(known) = self.0.len.get() {
+            known.fetch_max(len, Ordering::AcqRel);
+        }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) trait Starter: Send + Sync {
     fn start(&self, instance: u32, supervisor: ActorCell) -> BoxFuture<'static, Result<ActorCell, Failure>>;
     /// Fixes the number of instances; false when an address beyond it was given out.
     fn fix_len(&self, len: u32) -> bool;
+    /// There are more instances from now on.
+    fn extend_to(&self, len: u32);
 }
 
 type ArgumentsOf<A> = Arc<dyn Fn(u32) -> <A as Actor>::Arguments + Send + Sync>;
@@ -46,6 +48,10 @@ impl<A: Actor> Starter for WorkerStarter<A> {
 
     fn fix_len(&self, len: u32) -> bool {
         self.group.fix_len(len)
+    }
+
+    fn extend_to(&self, len: u32) {
+        self.group.extend_to(len);
     }
 }
 
@@ -121,6 +127,10 @@ impl Catalog {
     fn assert_free(&self, start: &'static str) {
         let used = self.workers.contains_key(start) || self.pools.contains_key(start);
         assert!(!used, "`{start}` is in the catalog twice");
+    }
+
+    pub(crate) fn is_each_start_once(&self) -> bool {
+        self.is_each_start_once
     }
 
     pub(crate) fn worker(&self, start: &str) -> Option<&Arc<dyn Starter>> {

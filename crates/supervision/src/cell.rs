@@ -1,7 +1,7 @@
 //! A worker without its message type: what supervisors, the watchdog and inspection see of a mailbox.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -9,13 +9,17 @@ use tokio::time::Instant;
 use crate::delay::Delays;
 use crate::histogram::Histogram;
 use crate::mailbox::Phase;
-use crate::plan::{MailboxPlan, StopMode, WatchdogPlan};
+use crate::plan::{MailboxPlan, Overflow, StopMode, WatchdogPlan};
+use crate::sync::lock;
 
-/// What all children of one child spec share: limits and histograms. A pool's children have one in all.
+/// What all children of one child spec share: limits and histograms. A pool's children have one in all. Limits may change at any moment.
 pub(crate) struct Profile {
     pub(crate) parent_path: Arc<str>,
-    pub(crate) mailbox: MailboxPlan,
-    pub(crate) watchdog: WatchdogPlan,
+    /// Read at every message, so without a lock.
+    capacity: AtomicUsize,
+    /// Index in [`Overflow::ALL`].
+    overflow: AtomicUsize,
+    watchdog: Mutex<WatchdogPlan>,
     /// The pool's queue of deadlines; none outside of pools.
     pub(crate) delays: Option<Arc<Delays>>,
     /// From queued to taken.
@@ -30,8 +34,9 @@ impl Profile {
     pub(crate) fn new(parent_path: Arc<str>, mailbox: MailboxPlan, watchdog: WatchdogPlan) -> Self {
         Self {
             parent_path,
-            mailbox,
-            watchdog,
+            capacity: AtomicUsize::new(mailbox.capacity),
+            overflow: AtomicUsize::new(overflow_index(mailbox.overflow)),
+            watchdog: Mutex::new(watchdog),
             delays: None,
             waiting: Histogram::new(),
             handling: Histogram::new(),
@@ -48,6 +53,29 @@ impl Profile {
     ) -> Self {
         Self { delays: Some(Arc::clone(delays)), ..Self::new(parent_path, mailbox, watchdog) }
     }
+
+    /// The two parts may be of different plans while they change; each of the two together is a bound.
+    pub(crate) fn mailbox(&self) -> MailboxPlan {
+        let overflow = Overflow::ALL.get(self.overflow.load(Ordering::Relaxed));
+        MailboxPlan {
+            capacity: self.capacity.load(Ordering::Relaxed),
+            overflow: overflow.map_or(Overflow::Reject, |(_, overflow)| *overflow),
+        }
+    }
+
+    pub(crate) fn watchdog(&self) -> WatchdogPlan {
+        *lock(&self.watchdog)
+    }
+
+    pub(crate) fn set(&self, mailbox: MailboxPlan, watchdog: WatchdogPlan) {
+        self.capacity.store(mailbox.capacity, Ordering::Relaxed);
+        self.overflow.store(overflow_index(mailbox.overflow), Ordering::Relaxed);
+        *lock(&self.watchdog) = watchdog;
+    }
+}
+
+fn overflow_index(overflow: Overflow) -> usize {
+    Overflow::ALL.iter().position(|(_, other)| *other == overflow).unwrap_or_default()
 }
 
 /// The message in work.
@@ -92,7 +120,7 @@ pub(crate) struct CellView {
     pub(crate) phase: Phase,
     pub(crate) incarnation: u64,
     pub(crate) depth: usize,
-    pub(crate) capacity: usize,
+    pub(crate) limit: Option<MailboxPlan>,
     pub(crate) rejected: u64,
     pub(crate) dropped: u64,
     pub(crate) handled: u64,
@@ -126,5 +154,7 @@ pub(crate) trait Cell: Send + Sync {
     fn active_at(&self) -> Instant;
     fn current(&self) -> Option<Current>;
     fn profile(&self) -> Option<&Arc<Profile>>;
+    /// The limits of the profile have changed: who waits for room looks again.
+    fn limits_changed(&self);
     fn view(&self) -> CellView;
 }

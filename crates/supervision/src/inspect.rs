@@ -72,6 +72,12 @@ pub struct NodeSnapshot {
     /// For supervisors: who is restarted with a failed child.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<crate::plan::Strategy>,
+    /// For supervisors: how many restarts within `period_ms` are borne.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intensity: Option<u32>,
+    /// For supervisors: see `intensity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u64>,
     /// Where it is in its life.
     pub status: Status,
     /// 0 at the first start, one more at each further one.
@@ -125,6 +131,9 @@ pub struct MailboxSnapshot {
     pub depth: usize,
     /// Messages that may be queued.
     pub capacity: usize,
+    /// What happens to a further one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<crate::plan::Overflow>,
     /// Messages refused by `reject`, since the tree started.
     pub rejected: u64,
     /// Messages dropped by `drop_oldest` and `drop_newest`, since the tree started.
@@ -222,7 +231,8 @@ fn ms(duration: std::time::Duration) -> u64 {
 fn mailbox_snapshot(view: &CellView, now: Instant) -> MailboxSnapshot {
     MailboxSnapshot {
         depth: view.depth,
-        capacity: view.capacity,
+        capacity: view.limit.map_or(0, |limit| limit.capacity),
+        overflow: view.limit.map(|limit| limit.overflow),
         rejected: view.rejected,
         dropped: view.dropped,
         handled: view.handled,
@@ -258,19 +268,22 @@ pub(crate) fn snapshot(root: &Arc<Node>, children_max: usize) -> Snapshot {
 
 fn node_snapshot(node: &Arc<Node>, children_max: usize, now: Instant) -> NodeSnapshot {
     let view = node.cell().map(|cell| cell.view());
-    let (kind, strategy) = match &node.kind {
-        Kind::Worker { .. } => (NodeKind::Worker, None),
-        Kind::Partition { .. } => (NodeKind::Partition, None),
-        Kind::Supervisor { pool: Some(_), strategy, .. } => (NodeKind::Pool, Some(*strategy)),
-        Kind::Supervisor { strategy, .. } => (NodeKind::Supervisor, Some(*strategy)),
+    let kind = match &node.kind {
+        Kind::Worker { .. } => NodeKind::Worker,
+        Kind::Partition { .. } => NodeKind::Partition,
+        Kind::Supervisor { pool: Some(_), .. } => NodeKind::Pool,
+        Kind::Supervisor { .. } => NodeKind::Supervisor,
     };
+    let conduct = node.conduct();
     let pool_restarts = node.pool().map_or(0, |pool| pool.restarts_in_period());
     let record = lock(&node.record);
     NodeSnapshot {
         id: node.id.clone(),
         path: node.path.to_string(),
         kind,
-        strategy,
+        strategy: conduct.map(|conduct| conduct.strategy),
+        intensity: conduct.map(|conduct| conduct.rules.intensity),
+        period_ms: conduct.map(|conduct| ms(conduct.rules.period)),
         status: record.status,
         incarnation: record.starts.saturating_sub(1),
         restarts: record.restarts,
@@ -283,7 +296,7 @@ fn node_snapshot(node: &Arc<Node>, children_max: usize, now: Instant) -> NodeSna
         mailbox: view.map(|view| mailbox_snapshot(&view, now)),
         timing: timing(node),
         pool: node.pool().map(|pool| pool.snapshot(children_max)),
-        children: node.children.iter().map(|child| node_snapshot(child, children_max, now)).collect(),
+        children: node.children().iter().map(|child| node_snapshot(child, children_max, now)).collect(),
     }
 }
 

@@ -20,6 +20,7 @@
 mod actor;
 mod address;
 mod alarm;
+mod builder;
 mod catalog;
 mod cell;
 mod chaos;
@@ -32,6 +33,7 @@ mod mailbox;
 mod node;
 pub mod plan;
 mod pool;
+mod reload;
 mod shell;
 mod supervisor;
 mod sync;
@@ -48,6 +50,6 @@ pub use inspect::{
     CurrentSnapshot, FailureSnapshot, MailboxSnapshot, NodeKind, NodeSnapshot, PoolChildSnapshot, PoolSnapshot,
     Snapshot, Status, TimingSnapshot,
 };
-pub use plan::{Plan, PlanError};
+pub use plan::{Diff, Plan, PlanError};
 pub use pool::{ChildStart, Key, Pool, StartChildError};
 pub use tree::{Exit, NotFound, Tree, TreeError};

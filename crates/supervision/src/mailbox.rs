@@ -115,7 +115,7 @@ impl<M: Message> Mailbox<M> {
         }
     }
 
-    /// Gives the mailbox its limits and its name. Before that it is down and has no room; a second call changes nothing.
+    /// Gives the mailbox its limits and its name, for good. Before that it is down and has no room; a second call changes nothing.
     pub(crate) fn equip(&self, profile: Arc<Profile>, name: Arc<str>, instance: u32) {
         let _ = self.profile.set(profile);
         let _ = self.name.set((name, instance));
@@ -134,7 +134,7 @@ impl<M: Message> Mailbox<M> {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.profile.get().map_or(0, |profile| profile.mailbox.capacity)
+        self.profile.get().map_or(0, |profile| profile.mailbox().capacity)
     }
 
     pub(crate) fn depth(&self) -> usize {
@@ -165,15 +165,15 @@ impl<M: Message> Mailbox<M> {
         let Some(profile) = self.profile.get() else {
             return Err(SendError::Down(message));
         };
-        let now = Instant::now();
+        let (now, limit) = (Instant::now(), profile.mailbox());
         let mut queue = lock(&self.queue);
         let admitted = queue.phase == Phase::Open || (own && queue.phase == Phase::Starting);
         if !admitted {
             return Err(SendError::Down(message));
         }
-        let mut displaced = None;
-        if queue.entries.len() >= profile.mailbox.capacity {
-            match profile.mailbox.overflow {
+        let mut displaced = Vec::new();
+        if queue.entries.len() >= limit.capacity {
+            match limit.overflow {
                 Overflow::Backpressure => return Err(SendError::Full(message)),
                 Overflow::Reject => {
                     queue.rejected += 1;
@@ -186,8 +186,10 @@ impl<M: Message> Mailbox<M> {
                     return Ok(());
                 }
                 Overflow::DropOldest => {
-                    queue.dropped += 1;
-                    displaced = queue.entries.pop_front();
+                    // More than one where the capacity has become less.
+                    let excess = queue.entries.len() + 1 - limit.capacity;
+                    queue.dropped += excess as u64;
+                    displaced.extend(queue.entries.drain(..excess));
                 }
             }
         }
@@ -202,16 +204,19 @@ impl<M: Message> Mailbox<M> {
 
     /// As [`Mailbox::offer`], but with `backpressure` it waits for room.
     pub(crate) async fn send(&self, mut message: M, own: bool) -> Result<(), SendError<M>> {
-        let waits = self.profile.get().is_some_and(|profile| profile.mailbox.overflow == Overflow::Backpressure);
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
             match self.offer(message, own) {
-                Err(SendError::Full(refused)) if waits => message = refused,
+                Err(SendError::Full(refused)) if self.waits() => message = refused,
                 outcome => return outcome,
             }
             room.await;
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.profile.get().is_some_and(|profile| profile.mailbox().overflow == Overflow::Backpressure)
     }
 
     /// A new incarnation begins to start: its number, 0 for the first.
@@ -268,7 +273,7 @@ impl<M: Message> Mailbox<M> {
             }
             if let Some(waited) = waited {
                 profile.waiting.record(waited);
-                if profile.mailbox.overflow == Overflow::Backpressure {
+                if profile.mailbox().overflow == Overflow::Backpressure {
                     self.room.notify_one();
                 }
             }
@@ -443,14 +448,18 @@ impl<M: Message> Cell for Mailbox<M> {
         self.profile.get()
     }
 
+    fn limits_changed(&self) {
+        self.room.notify_waiters();
+    }
+
     fn view(&self) -> CellView {
-        let capacity = self.capacity();
+        let limit = self.profile.get().map(|profile| profile.mailbox());
         let queue = lock(&self.queue);
         CellView {
             phase: queue.phase,
             incarnation: queue.starts.saturating_sub(1),
             depth: queue.entries.len(),
-            capacity,
+            limit,
             rejected: queue.rejected,
             dropped: queue.dropped,
             handled: queue.handled,

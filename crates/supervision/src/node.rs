@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex};
 use ractor::ActorCell;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Starter};
-use crate::cell::{Cell, Profile, StopReason};
-use crate::delay::Delays;
+use crate::catalog::Starter;
+use crate::cell::{Cell, StopReason};
 use crate::inspect::Status;
 use crate::plan::{
-    BackoffPlan, ChildPlan, Children, Instances, PoolPlan, Restart, Role, Shutdown, StopMode, SupervisorPlan, Timeout,
-    WorkerPlan,
+    BackoffPlan, ChildPolicy, Restart, Shutdown, StopMode, Strategy, SupervisorPolicy, Timeout, WorkerPolicy,
 };
-use crate::pool::{PoolRuntime, PoolSetup};
+use crate::pool::PoolRuntime;
 use crate::supervisor::board::{ChildRules, Rules};
 use crate::sync::lock;
 
@@ -25,20 +23,60 @@ pub(crate) struct Spec {
     pub(crate) rules: ChildRules,
     pub(crate) shutdown: Shutdown,
     pub(crate) start_timeout: Timeout,
+    /// Of workers.
+    pub(crate) stop_mode: StopMode,
 }
 
-/// What a node is.
+impl Spec {
+    /// Of the root, and of a pool's partitions: nobody else decides about them.
+    pub(crate) fn unlimited(restart: Restart, backoff: BackoffPlan) -> Self {
+        Self {
+            rules: ChildRules { restart, significant: false, backoff },
+            shutdown: Shutdown::Within(Timeout::Infinity),
+            start_timeout: Timeout::Infinity,
+            stop_mode: StopMode::Drain,
+        }
+    }
+
+    pub(crate) fn of(policy: &ChildPolicy) -> Self {
+        let ChildPolicy { restart, shutdown, start_timeout, significant, backoff } = *policy;
+        let rules = ChildRules { restart, significant, backoff };
+        Self { rules, shutdown, start_timeout, stop_mode: StopMode::Drain }
+    }
+}
+
+/// What a supervisor does about ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conduct {
+    pub(crate) rules: Rules,
+    /// As the file has it.
+    pub(crate) strategy: Strategy,
+}
+
+impl Conduct {
+    pub(crate) fn of(policy: &SupervisorPolicy) -> Self {
+        let SupervisorPolicy { strategy, intensity, period, intensity_scope, auto_shutdown } = *policy;
+        let listed = match strategy {
+            // A pool's own children are its partitions.
+            Strategy::SimpleOneForOne => Strategy::OneForOne,
+            listed => listed,
+        };
+        let rules = Rules { strategy: listed, intensity, period, scope: intensity_scope, auto_shutdown };
+        Self { rules, strategy }
+    }
+}
+
+/// What a node is; that never changes.
 pub(crate) enum Kind {
     Worker {
+        start: String,
         starter: Arc<dyn Starter>,
         instance: u32,
         cell: Arc<dyn Cell>,
-        stop_mode: StopMode,
     },
     /// With a pool its children are the pool's partitions.
     Supervisor {
-        rules: Rules,
-        strategy: crate::plan::Strategy,
+        conduct: Mutex<Conduct>,
         pool: Option<Arc<dyn PoolRuntime>>,
     },
     Partition {
@@ -60,23 +98,43 @@ pub(crate) struct Record {
     pub(crate) restart_at: Option<Instant>,
 }
 
+/// Children in the order of starting.
+pub(crate) type Children = Arc<[Arc<Node>]>;
+
+struct Family {
+    /// Those that there are, with those that are on their way out.
+    present: Children,
+    /// Those that the plan has.
+    wanted: Children,
+}
+
 pub(crate) struct Node {
     pub(crate) id: String,
+    /// Its id in the plan, which all instances have in common.
+    pub(crate) entry: String,
     pub(crate) path: Arc<str>,
-    pub(crate) spec: Spec,
     pub(crate) kind: Kind,
-    pub(crate) children: Vec<Arc<Node>>,
+    spec: Mutex<Spec>,
+    family: Mutex<Family>,
     pub(crate) record: Mutex<Record>,
 }
 
 impl Node {
-    fn new(id: String, path: Arc<str>, spec: Spec, kind: Kind, children: Vec<Arc<Node>>) -> Arc<Self> {
+    pub(crate) fn new(
+        (id, entry): (String, &str),
+        path: Arc<str>,
+        spec: Spec,
+        kind: Kind,
+        children: Vec<Arc<Node>>,
+    ) -> Arc<Self> {
+        let present: Children = children.into();
         Arc::new(Self {
             id,
+            entry: entry.to_owned(),
             path,
-            spec,
             kind,
-            children,
+            spec: Mutex::new(spec),
+            family: Mutex::new(Family { wanted: Arc::clone(&present), present }),
             record: Mutex::new(Record {
                 status: Status::Stopped,
                 actor: None,
@@ -87,6 +145,51 @@ impl Node {
                 restart_at: None,
             }),
         })
+    }
+
+    pub(crate) fn spec(&self) -> Spec {
+        *lock(&self.spec)
+    }
+
+    pub(crate) fn set_spec(&self, spec: Spec) {
+        *lock(&self.spec) = spec;
+    }
+
+    /// A supervisor's; `None` of others.
+    pub(crate) fn conduct(&self) -> Option<Conduct> {
+        match &self.kind {
+            Kind::Supervisor { conduct, .. } => Some(*lock(conduct)),
+            Kind::Worker { .. } | Kind::Partition { .. } => None,
+        }
+    }
+
+    /// Those that there are, with those that are on their way out.
+    pub(crate) fn children(&self) -> Children {
+        Arc::clone(&lock(&self.family).present)
+    }
+
+    /// Those that the plan has; the supervisor sees to it that they are those that there are.
+    pub(crate) fn wanted(&self) -> Children {
+        Arc::clone(&lock(&self.family).wanted)
+    }
+
+    pub(crate) fn set_children(&self, present: Children) {
+        lock(&self.family).present = present;
+    }
+
+    pub(crate) fn want(&self, wanted: Children) {
+        lock(&self.family).wanted = wanted;
+    }
+
+    /// Carries a change of a worker's limits out; whoever waits for room looks again.
+    pub(crate) fn set_limits(&self, policy: &WorkerPolicy) {
+        lock(&self.spec).stop_mode = policy.stop_mode;
+        if let Some(cell) = self.cell() {
+            if let Some(profile) = cell.profile() {
+                profile.set(policy.mailbox, policy.watchdog);
+            }
+            cell.limits_changed();
+        }
     }
 
     pub(crate) fn cell(&self) -> Option<&Arc<dyn Cell>> {
@@ -104,9 +207,9 @@ impl Node {
     }
 
     /// Calls `visit` for this node and all below it, a parent before its children.
-    pub(crate) fn walk<'a>(self: &'a Arc<Self>, visit: &mut dyn FnMut(&'a Arc<Self>)) {
+    pub(crate) fn walk(self: &Arc<Self>, visit: &mut dyn FnMut(&Arc<Self>)) {
         visit(self);
-        for child in &self.children {
+        for child in &*self.children() {
             child.walk(visit);
         }
     }
@@ -144,7 +247,7 @@ impl Node {
         }
         let killed = self.kill_supervisor();
         if killed && !matches!(self.kind, Kind::Partition { .. }) {
-            for child in &self.children {
+            for child in &*self.children() {
                 child.kill_self();
             }
             if let Some(pool) = self.pool() {
@@ -164,115 +267,5 @@ impl Node {
             }
             None => false,
         }
-    }
-}
-
-/// Builds the nodes of a plan, which must have passed its check against the catalog.
-pub(crate) struct Builder<'a> {
-    pub(crate) catalog: &'a Catalog,
-    /// The next instance of each `start` name.
-    pub(crate) numbers: std::collections::BTreeMap<String, u32>,
-    /// The delay queue of each pool.
-    pub(crate) delays: Vec<Arc<Delays>>,
-}
-
-impl Builder<'_> {
-    pub(crate) fn root(&mut self, plan: &SupervisorPlan) -> Arc<Node> {
-        let spec = Spec {
-            rules: ChildRules { restart: Restart::Temporary, significant: false, backoff: BackoffPlan::default() },
-            shutdown: Shutdown::Within(Timeout::Infinity),
-            start_timeout: Timeout::Infinity,
-        };
-        self.supervisor(plan, Arc::from(plan.id.as_str()), spec)
-    }
-
-    fn supervisor(&mut self, plan: &SupervisorPlan, path: Arc<str>, spec: Spec) -> Arc<Node> {
-        let rules = Rules {
-            strategy: match plan.strategy {
-                // A pool's own children are its partitions.
-                crate::plan::Strategy::SimpleOneForOne => crate::plan::Strategy::OneForOne,
-                listed => listed,
-            },
-            intensity: plan.intensity,
-            period: plan.period,
-            scope: plan.intensity_scope,
-            auto_shutdown: plan.auto_shutdown,
-        };
-        let (pool, children) = match &plan.children {
-            Children::List(list) => {
-                let children = list.iter().flat_map(|child| self.child(child, &path)).collect();
-                (None, children)
-            }
-            Children::Pool(pool) => self.pool(plan, pool, &path),
-        };
-        let kind = Kind::Supervisor { rules, strategy: plan.strategy, pool };
-        Node::new(plan.id.clone(), path, spec, kind, children)
-    }
-
-    fn child(&mut self, plan: &ChildPlan, parent: &Arc<str>) -> Vec<Arc<Node>> {
-        let spec = Spec {
-            rules: ChildRules { restart: plan.restart, significant: plan.significant, backoff: plan.backoff },
-            shutdown: plan.shutdown,
-            start_timeout: plan.start_timeout,
-        };
-        match &plan.role {
-            Role::Supervisor(supervisor) => {
-                let path = format!("{parent}/{}", plan.id).into();
-                vec![self.supervisor(supervisor, path, spec)]
-            }
-            Role::Worker(worker) => {
-                let count = self.catalog.count(&worker.instances);
-                let ids = (0..count).map(|number| match worker.instances {
-                    Instances::One => plan.id.clone(),
-                    Instances::Count(_) | Instances::Named(_) => format!("{}.{number}", plan.id),
-                });
-                ids.filter_map(|id| self.worker(worker, id, parent, spec)).collect()
-            }
-        }
-    }
-
-    fn worker(&mut self, plan: &WorkerPlan, id: String, parent: &Arc<str>, spec: Spec) -> Option<Arc<Node>> {
-        let starter = Arc::clone(self.catalog.worker(&plan.start)?);
-        let number = self.numbers.entry(plan.start.clone()).or_default();
-        let instance = *number;
-        *number += 1;
-        let profile = Arc::new(Profile::new(Arc::clone(parent), plan.mailbox, plan.watchdog));
-        let cell = starter.equip(instance, profile, id.as_str().into());
-        let kind = Kind::Worker { starter, instance, cell, stop_mode: plan.stop_mode };
-        let path = format!("{parent}/{id}").into();
-        Some(Node::new(id, path, spec, kind, Vec::new()))
-    }
-
-    fn pool(
-        &mut self,
-        plan: &SupervisorPlan,
-        pool: &PoolPlan,
-        path: &Arc<str>,
-    ) -> (Option<Arc<dyn PoolRuntime>>, Vec<Arc<Node>>) {
-        let Some(runtime) = self.catalog.pool_of(&pool.child.start) else {
-            return (None, Vec::new());
-        };
-        let delays = Arc::new(Delays::new());
-        self.delays.push(Arc::clone(&delays));
-        runtime.equip(PoolSetup {
-            plan: pool.clone(),
-            intensity: plan.intensity,
-            period: plan.period,
-            scope: plan.intensity_scope,
-            profile: Arc::new(Profile::of_pool(Arc::clone(path), pool.child.mailbox, pool.child.watchdog, &delays)),
-            delays,
-        });
-        let spec = Spec {
-            rules: ChildRules { restart: Restart::Permanent, significant: false, backoff: pool.child.backoff },
-            shutdown: Shutdown::Within(Timeout::Infinity),
-            start_timeout: Timeout::Infinity,
-        };
-        let partitions = (0..pool.partitions).map(|number| {
-            let id = format!("partition.{number}");
-            let kind = Kind::Partition { pool: Arc::clone(runtime), index: number as usize };
-            let path = format!("{path}/{id}").into();
-            Node::new(id, path, spec, kind, Vec::new())
-        });
-        (Some(Arc::clone(runtime)), partitions.collect())
     }
 }

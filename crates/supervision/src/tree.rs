@@ -1,17 +1,18 @@
 //! A running tree.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ractor::{Actor as _, ActorRef};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::builder::{Builder, Seats};
 use crate::catalog::Catalog;
 use crate::chaos;
 use crate::inspect::{self, PoolChildSnapshot, Snapshot, Status};
-use crate::node::{Builder, Node};
-use crate::plan::{Chaos, Plan, PlanError};
+use crate::node::Node;
+use crate::plan::{Change, Chaos, Diff, Plan, PlanError, Problem};
+use crate::reload;
 use crate::supervisor::{Arguments, Command, Parent, Supervisor};
 use crate::sync::lock;
 use crate::watchdog;
@@ -79,11 +80,20 @@ async fn has_ended(mut ended: watch::Receiver<Option<Exit>>) {
     let _ = ended.wait_for(Option::is_some).await;
 }
 
+/// What the tree is to be.
+struct Present {
+    plan: Plan,
+    seats: Seats,
+    /// Kills at random, where the plan says so.
+    kills: Option<AbortHandle>,
+}
+
 struct Inner {
     root: Arc<Node>,
     supervisor: ActorRef<Command>,
     ended: watch::Receiver<Option<Exit>>,
-    chaos: Chaos,
+    catalog: Catalog,
+    present: Mutex<Present>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -92,7 +102,7 @@ impl Drop for Inner {
         // Without a handle nobody could stop it any more.
         self.root.kill_self();
         self.supervisor.kill();
-        for task in &self.tasks {
+        for task in self.tasks.iter().chain(&lock(&self.present).kills) {
             task.abort();
         }
     }
@@ -111,35 +121,49 @@ impl Tree {
     /// When the plan does not fit the catalog, or a start failed too often. Nothing runs then.
     pub async fn start(plan: Plan, catalog: Catalog) -> Result<Self, TreeError> {
         plan.check(&catalog)?;
-        let mut builder = Builder { catalog: &catalog, numbers: BTreeMap::new(), delays: Vec::new() };
+        let mut seats = Seats::default();
+        seats.assign(&plan.root, &catalog).map_err(|problems| PlanError::new(&plan.file, problems))?;
+        let mut builder = Builder { catalog: &catalog, seats: &seats, delays: Vec::new() };
         let root = builder.root(&plan.root);
-        for (start, count) in &builder.numbers {
-            let fits = catalog.worker(start).is_none_or(|starter| starter.fix_len(*count));
+        let delays = std::mem::take(&mut builder.delays);
+        for (start, count) in seats.counts() {
+            let fits = catalog.worker(start).is_none_or(|starter| starter.fix_len(count));
             if !fits {
-                return Err(TreeError::Instance { start: start.clone(), count: *count });
+                return Err(TreeError::Instance { start: start.to_owned(), count });
             }
         }
-        let delays = std::mem::take(&mut builder.delays);
         let mut tasks: Vec<AbortHandle> =
             delays.into_iter().map(|delays| tokio::spawn(async move { delays.drive().await }).abort_handle()).collect();
         tasks.push(tokio::spawn(watchdog::watch(Arc::clone(&root))).abort_handle());
-        let targets = Arc::clone(&root);
-        let tree = Self::start_root(root, plan.chaos.clone(), tasks).await?;
-        if let Some(kills) = plan.chaos.kill_at_random {
-            // Only once it is up, and as long as it runs.
-            let ended = tree.0.ended.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = has_ended(ended) => {}
-                    () = chaos::kill_at_random(targets, kills) => {}
-                }
-            });
-        }
+        let tree = Self::start_root(root, catalog, Present { plan, seats, kills: None }, tasks).await?;
+        // Only once it is up.
+        tree.arm_kills(&mut lock(&tree.0.present));
         Ok(tree)
     }
 
-    async fn start_root(root: Arc<Node>, chaos: Chaos, tasks: Vec<AbortHandle>) -> Result<Self, TreeError> {
+    /// Kills at random as the plan says, as long as the tree runs.
+    fn arm_kills(&self, present: &mut Present) {
+        if let Some(before) = present.kills.take() {
+            before.abort();
+        }
+        let Some(kills) = present.plan.chaos.kill_at_random.clone() else { return };
+        let (ended, targets) = (self.0.ended.clone(), Arc::clone(&self.0.root));
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = has_ended(ended) => {}
+                () = chaos::kill_at_random(targets, kills) => {}
+            }
+        });
+        present.kills = Some(task.abort_handle());
+    }
+
+    async fn start_root(
+        root: Arc<Node>,
+        catalog: Catalog,
+        present: Present,
+        tasks: Vec<AbortHandle>,
+    ) -> Result<Self, TreeError> {
         let (up, mut is_up) = watch::channel(false);
         let exit = Arc::new(Mutex::new(None));
         let arguments =
@@ -166,7 +190,14 @@ impl Tree {
             let exit = lock(&exit).take().unwrap_or_else(killed);
             end.send_replace(Some(exit));
         });
-        let tree = Self(Arc::new(Inner { root, supervisor, ended: ended.clone(), chaos, tasks }));
+        let tree = Self(Arc::new(Inner {
+            root,
+            supervisor,
+            ended: ended.clone(),
+            catalog,
+            present: Mutex::new(present),
+            tasks,
+        }));
         tokio::select! {
             biased;
             // An error means that the root ended before it was up; the other branch says how.
@@ -191,7 +222,7 @@ impl Tree {
         let mut pool = None;
         self.0.root.walk(&mut |node| {
             if *node.path == *path {
-                pool = node.pool();
+                pool = node.pool().cloned();
             }
         });
         match pool {
@@ -226,9 +257,68 @@ impl Tree {
         inspect::actor_count(&self.0.root)
     }
 
-    /// What the plan allows to be broken on purpose.
-    pub fn chaos(&self) -> &Chaos {
-        &self.0.chaos
+    /// What the plan allows to be broken on purpose, at present.
+    pub fn chaos(&self) -> Chaos {
+        lock(&self.0.present).plan.chaos.clone()
+    }
+
+    /// What would change with another plan. Changes nothing.
+    ///
+    /// # Errors
+    /// The plan does not fit the program, or not the running tree: an actor that others have the address of would move, a pool would have
+    /// another number of partitions, the root would be another one. Those take a restart of the program.
+    pub fn compare(&self, plan: &Plan) -> Result<Diff, PlanError> {
+        self.prepare(&lock(&self.0.present), plan).map(|(diff, _)| diff)
+    }
+
+    fn prepare(&self, present: &Present, plan: &Plan) -> Result<(Diff, Seats), PlanError> {
+        plan.check(&self.0.catalog)?;
+        let diff = Diff::between(&present.plan, plan);
+        if diff.changes().iter().any(|change| matches!(change, Change::Root(_))) {
+            let message = "another root takes a restart of the program".to_owned();
+            return Err(PlanError::new(&plan.file, vec![Problem { line: plan.root.line, message }]));
+        }
+        let mut seats = present.seats.clone();
+        seats.assign(&plan.root, &self.0.catalog).map_err(|problems| PlanError::new(&plan.file, problems))?;
+        Ok((diff, seats))
+    }
+
+    /// Makes the running tree that of another plan, and returns what changed, with what resolves once the supervisors have carried it
+    /// out. They do so whether that is awaited or not. Where a reload follows before that, the last plan holds.
+    ///
+    /// Policies change in place: who runs goes on running, with its queue, its backoff and its place in the window of restarts. Children
+    /// that the plan has no more are stopped in order; then new ones are started in order, those that became another actor among them. No
+    /// end of a child that this takes counts as a failure; a start that fails does, and is tried again as at any other time.
+    ///
+    /// # Errors
+    /// As [`Tree::compare`]; nothing has changed then.
+    pub fn reload(&self, plan: Plan) -> Result<(Diff, impl Future<Output = ()> + Send + use<>), PlanError> {
+        let mut present = lock(&self.0.present);
+        let (diff, seats) = self.prepare(&present, &plan)?;
+        for (start, count) in seats.counts() {
+            if let Some(starter) = self.0.catalog.worker(start) {
+                starter.extend_to(count);
+            }
+        }
+        // A pool is never built anew here: it would have moved.
+        let mut builder = Builder { catalog: &self.0.catalog, seats: &seats, delays: Vec::new() };
+        reload::apply(&self.0.root, &diff, &mut builder);
+        present.seats = seats;
+        let is_other_chaos = present.plan.chaos != plan.chaos;
+        present.plan = plan;
+        if is_other_chaos {
+            self.arm_kills(&mut present);
+        }
+        // Under the lock, so that supervisors are told in the order of the plans.
+        let carried_out = reload::tell(&self.0.root, |done| Command::Reload { done: Some(done) });
+        Ok((diff, carried_out))
+    }
+
+    /// Stops all running instances of some `start` names in order and starts them again, with new arguments. That counts as no failure;
+    /// siblings go on, whatever the strategy. Returns what resolves once it is done; it is done whether that is awaited or not.
+    pub fn renew(&self, starts: &[&str]) -> impl Future<Output = ()> + Send + use<> {
+        let starts: Arc<[String]> = starts.iter().map(|start| (*start).to_owned()).collect();
+        reload::tell(&self.0.root, move |done| Command::Renew { starts: Arc::clone(&starts), done })
     }
 
     /// Stops everything, children in reverse order, each as its spec says, and waits for the end. Calling it again

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::cell::{Cell, StopReason};
 use crate::node::Node;
@@ -18,8 +18,8 @@ use crate::plan::WatchdogAction;
 const LOOK_MIN: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// How often to look: a quarter of the shortest limit; `None` when every watchdog is off.
-fn look_every(root: &Arc<Node>) -> Option<Duration> {
+/// How long until the next look: a quarter of the shortest limit. Where every watchdog is off, until one may be on.
+fn look_after(root: &Arc<Node>) -> Duration {
     let mut shortest: Option<Duration> = None;
     let mut visit = |plan: crate::plan::WatchdogPlan| {
         if plan.action != WatchdogAction::Off {
@@ -28,24 +28,21 @@ fn look_every(root: &Arc<Node>) -> Option<Duration> {
     };
     root.walk(&mut |node| {
         if let Some(profile) = node.cell().and_then(|cell| cell.profile()) {
-            visit(profile.watchdog);
+            visit(profile.watchdog());
         }
         if let Some(plan) = node.pool().and_then(|pool| pool.watchdog()) {
             visit(plan);
         }
     });
-    shortest.map(|limit| (limit / 4).clamp(LOOK_MIN, LOOK_MAX))
+    shortest.map_or(LOOK_MAX, |limit| (limit / 4).clamp(LOOK_MIN, LOOK_MAX))
 }
 
-/// Watches the tree for ever, or returns at once when there is nothing to watch.
+/// Watches the tree for ever.
 pub(crate) async fn watch(root: Arc<Node>) {
-    let Some(every) = look_every(&root) else { return };
-    let mut looks = tokio::time::interval(every);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // What was reported at the last look: each hung message is reported once.
     let mut reported: HashSet<(String, Instant)> = HashSet::new();
     loop {
-        looks.tick().await;
+        tokio::time::sleep(look_after(&root)).await;
         let now = Instant::now();
         let mut hung = HashSet::new();
         root.for_each_cell(&mut |cell| {
@@ -61,7 +58,7 @@ pub(crate) async fn watch(root: Arc<Node>) {
 fn look(cell: &dyn Cell, now: Instant, reported: &HashSet<(String, Instant)>) -> Option<Instant> {
     let current = cell.current()?;
     let profile = cell.profile()?;
-    let plan = profile.watchdog;
+    let plan = profile.watchdog();
     if plan.action == WatchdogAction::Off || now.saturating_duration_since(current.since) < plan.handler_max {
         return None;
     }

@@ -3,9 +3,11 @@
 //! Words are OTP's where OTP has one. A plan is data: [`Plan::parse`] makes it or says what is wrong with the file,
 //! [`crate::Tree::start`] runs it.
 
+mod diff;
 mod duration;
 mod error;
 mod parse;
+mod policy;
 mod reader;
 mod render;
 mod resolve;
@@ -16,8 +18,10 @@ use serde::{Serialize, Serializer};
 
 use crate::catalog::Catalog;
 
+pub use diff::{Change, Diff, Entry};
 pub use duration::{Timeout, parse_duration};
 pub use error::{PlanError, Problem};
+pub use policy::{ChildPolicy, SupervisorPolicy, WorkerPolicy};
 
 /// An enum whose variants have a name in the file.
 macro_rules! choice {

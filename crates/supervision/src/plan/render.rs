@@ -3,17 +3,16 @@
 use std::fmt::Write as _;
 
 use super::duration::format_duration;
-use super::{BackoffPlan, ChildPlan, Children, Instances, MailboxPlan, Plan, Role, SupervisorPlan, WatchdogPlan};
+use super::{
+    BackoffPlan, Chaos, ChildPlan, ChildPolicy, Children, Instances, MailboxPlan, Plan, PoolChildPlan, PoolPlan, Role,
+    SupervisorPlan, SupervisorPolicy, WatchdogPlan, WorkerPolicy,
+};
 
 /// One line an entry, indented by depth.
 pub(super) fn render(plan: &Plan) -> String {
     let mut text = String::new();
     supervisor(&mut text, 0, &plan.root, "");
-    let kills = plan.chaos.kill_at_random.as_ref().map_or(String::new(), |kills| {
-        let only = if kills.only.is_empty() { "everybody".to_owned() } else { kills.only.join(",") };
-        format!(" kill_at_random={}/{only}", format_duration(kills.every))
-    });
-    line(&mut text, 0, &format!("chaos allow_kill={}{kills}", plan.chaos.allow_kill));
+    line(&mut text, 0, &format!("chaos{}", spelt(&chaos_fields(&plan.chaos))));
     text
 }
 
@@ -21,16 +20,86 @@ fn line(text: &mut String, depth: usize, content: &str) {
     let _ = writeln!(text, "{:indent$}{content}", "", indent = depth * 2);
 }
 
+/// A key of the file and its value, as text.
+pub(super) type Field = (&'static str, String);
+
+/// A supervisor's own part, but for what it supervises.
+pub(super) fn supervisor_fields(plan: &SupervisorPlan) -> Vec<Field> {
+    let SupervisorPolicy { strategy, intensity, period, intensity_scope, auto_shutdown } = plan.policy();
+    vec![
+        ("strategy", strategy.to_string()),
+        ("intensity", intensity.to_string()),
+        ("period", format_duration(period)),
+        ("intensity_scope", intensity_scope.to_string()),
+        ("auto_shutdown", auto_shutdown.to_string()),
+    ]
+}
+
+/// What all children have.
+pub(super) fn child_fields(policy: &ChildPolicy) -> Vec<Field> {
+    let ChildPolicy { restart, shutdown, start_timeout, significant, backoff: waits } = policy;
+    vec![
+        ("restart", restart.to_string()),
+        ("shutdown", shutdown.to_string()),
+        ("start_timeout", start_timeout.to_string()),
+        ("significant", significant.to_string()),
+        ("backoff", backoff(waits)),
+    ]
+}
+
+/// What workers have besides.
+pub(super) fn worker_fields(policy: &WorkerPolicy) -> Vec<Field> {
+    let WorkerPolicy { stop_mode, mailbox: queue, watchdog: limit } = policy;
+    vec![("stop_mode", stop_mode.to_string()), ("mailbox", mailbox(queue)), ("watchdog", watchdog(limit))]
+}
+
+/// The limits of a pool.
+pub(super) fn pool_fields(pool: &PoolPlan) -> Vec<Field> {
+    vec![("partitions", pool.partitions.to_string()), ("max_children", pool.max_children.to_string())]
+}
+
+/// A pool's one kind of child, but for its `start`.
+pub(super) fn pool_child_fields(entry: &PoolChildPlan) -> Vec<Field> {
+    let lifetime = |ttl: Option<_>| ttl.map_or("none".to_owned(), format_duration);
+    vec![
+        ("restart", entry.restart.to_string()),
+        ("shutdown", entry.shutdown.to_string()),
+        ("stop_mode", entry.stop_mode.to_string()),
+        ("start_timeout", entry.start_timeout.to_string()),
+        ("mailbox", mailbox(&entry.mailbox)),
+        ("watchdog", watchdog(&entry.watchdog)),
+        ("backoff", backoff(&entry.backoff)),
+        ("ttl", lifetime(entry.ttl)),
+        ("ttl_from", entry.ttl_from.to_string()),
+        ("idle_ttl", lifetime(entry.idle_ttl)),
+    ]
+}
+
+/// What may be broken on purpose.
+pub(super) fn chaos_fields(chaos: &Chaos) -> Vec<Field> {
+    let mut fields = vec![("allow_kill", chaos.allow_kill.to_string())];
+    if let Some(kills) = &chaos.kill_at_random {
+        let only = if kills.only.is_empty() { "everybody".to_owned() } else { kills.only.join(",") };
+        fields.push(("kill_at_random", format!("{}/{only}", format_duration(kills.every))));
+    }
+    fields
+}
+
+/// How many instances, as the file says it.
+pub(super) fn instances(instances: &Instances) -> String {
+    match instances {
+        Instances::One => "1".to_owned(),
+        Instances::Count(count) => count.to_string(),
+        Instances::Named(name) => name.clone(),
+    }
+}
+
+fn spelt(fields: &[Field]) -> String {
+    fields.iter().map(|(key, value)| format!(" {key}={value}")).collect()
+}
+
 fn supervisor(text: &mut String, depth: usize, plan: &SupervisorPlan, as_child: &str) {
-    let own = format!(
-        "{} supervisor strategy={} intensity={} period={} intensity_scope={} auto_shutdown={}{as_child}",
-        plan.id,
-        plan.strategy,
-        plan.intensity,
-        format_duration(plan.period),
-        plan.intensity_scope,
-        plan.auto_shutdown,
-    );
+    let own = format!("{} supervisor{}{as_child}", plan.id, spelt(&supervisor_fields(plan)));
     match &plan.children {
         Children::List(children) => {
             line(text, depth, &own);
@@ -39,53 +108,24 @@ fn supervisor(text: &mut String, depth: usize, plan: &SupervisorPlan, as_child: 
             }
         }
         Children::Pool(pool) => {
-            let limits = format!(" partitions={} max_children={}", pool.partitions, pool.max_children);
-            line(text, depth, &format!("{own}{limits}"));
-            let entry = &pool.child;
-            let lifetime = |ttl: Option<_>| ttl.map_or("none".to_owned(), format_duration);
-            let content = format!(
-                "* worker start={} restart={} shutdown={} stop_mode={} start_timeout={} {} {} {} ttl={} ttl_from={} idle_ttl={}",
-                entry.start,
-                entry.restart,
-                entry.shutdown,
-                entry.stop_mode,
-                entry.start_timeout,
-                mailbox(&entry.mailbox),
-                watchdog(&entry.watchdog),
-                backoff(&entry.backoff),
-                lifetime(entry.ttl),
-                entry.ttl_from,
-                lifetime(entry.idle_ttl),
-            );
+            line(text, depth, &format!("{own}{}", spelt(&pool_fields(pool))));
+            let content = format!("* worker start={}{}", pool.child.start, spelt(&pool_child_fields(&pool.child)));
             line(text, depth + 1, &content);
         }
     }
 }
 
 fn child(text: &mut String, depth: usize, entry: &ChildPlan) {
-    let common = format!(
-        " restart={} shutdown={} start_timeout={} significant={} {}",
-        entry.restart,
-        entry.shutdown,
-        entry.start_timeout,
-        entry.significant,
-        backoff(&entry.backoff),
-    );
+    let common = spelt(&child_fields(&entry.policy()));
     match &entry.role {
         Role::Supervisor(plan) => supervisor(text, depth, plan, &common),
         Role::Worker(worker) => {
-            let instances = match &worker.instances {
-                Instances::One => "1".to_owned(),
-                Instances::Count(count) => count.to_string(),
-                Instances::Named(name) => name.clone(),
-            };
             let content = format!(
-                "{} worker start={} instances={instances}{common} stop_mode={} {} {}",
+                "{} worker start={} instances={}{common}{}",
                 entry.id,
                 worker.start,
-                worker.stop_mode,
-                mailbox(&worker.mailbox),
-                watchdog(&worker.watchdog),
+                instances(&worker.instances),
+                spelt(&worker_fields(&worker.policy())),
             );
             line(text, depth, &content);
         }
@@ -93,16 +133,16 @@ fn child(text: &mut String, depth: usize, entry: &ChildPlan) {
 }
 
 fn mailbox(plan: &MailboxPlan) -> String {
-    format!("mailbox={}/{}", plan.capacity, plan.overflow)
+    format!("{}/{}", plan.capacity, plan.overflow)
 }
 
 fn watchdog(plan: &WatchdogPlan) -> String {
-    format!("watchdog={}/{}", format_duration(plan.handler_max), plan.action)
+    format!("{}/{}", format_duration(plan.handler_max), plan.action)
 }
 
 fn backoff(plan: &BackoffPlan) -> String {
     format!(
-        "backoff={}..{}*{}~{}/reset {}",
+        "{}..{}*{}~{}/reset {}",
         format_duration(plan.min),
         format_duration(plan.max),
         plan.factor,

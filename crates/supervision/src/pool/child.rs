@@ -118,6 +118,11 @@ impl<A: Actor> Child<A> {
         lock(&self.life).phase
     }
 
+    /// Whether it can be started again: the file may have come to ask for that when it was under way with arguments that exist once.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self.source, Source::Factory(_))
+    }
+
     /// How to make the next incarnation; `None` when the arguments were given once and are used up.
     pub(super) fn make(self: &Arc<Self>, pool: &PoolInner<A>) -> Option<shell::Make<A>> {
         let actor = Arc::clone(&pool.make);

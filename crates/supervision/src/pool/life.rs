@@ -37,7 +37,7 @@ impl<A: Actor> PoolInner<A> {
             life.phase = ChildPhase::Gone;
             [life.ttl_key.take(), life.idle_key.take(), life.restart_key.take()]
         };
-        if let Some(setup) = self.setup.get() {
+        if let Some(setup) = self.setup() {
             for key in keys.iter().flatten() {
                 setup.delays.remove(key);
             }
@@ -76,7 +76,7 @@ impl<A: Actor> PoolInner<A> {
 
     /// Whether a child that ended, or could not be restarted, is started again, and when.
     pub(super) fn decide(&self, child: &Arc<Child<A>>, exit: Exit) -> Verdict {
-        let Some(setup) = self.setup.get() else { return Verdict::Continue };
+        let Some(setup) = self.setup() else { return Verdict::Continue };
         let plan = &setup.plan.child;
         let now = Instant::now();
         if exit.is_normal() {
@@ -87,7 +87,7 @@ impl<A: Actor> PoolInner<A> {
         let open = lock(&self.shard(child.partition).table).open;
         let mut life = lock(&child.life);
         let over = life.stopping || life.ttl_at.is_some_and(|at| at <= now);
-        if !open || over || !restarts(plan.restart, &exit) {
+        if !open || over || !restarts(plan.restart, &exit) || !child.is_repeatable() {
             drop(life);
             self.forget(child);
             return Verdict::Continue;
@@ -156,7 +156,7 @@ impl<A: Actor> PoolInner<A> {
     }
 
     fn idle_over(&self, child: &Arc<Child<A>>) {
-        let Some(setup) = self.setup.get() else { return };
+        let Some(setup) = self.setup() else { return };
         let Some(idle_ttl) = setup.plan.child.idle_ttl else { return };
         let now = Instant::now();
         let active_at = child.mailbox.active_at();
@@ -218,7 +218,7 @@ impl<A: Actor> PoolInner<A> {
 
     /// Stops one child as its spec says; a task that lives as long as the shutdown time kills it after that.
     pub(super) fn stop_in_order(&self, child: &Arc<Child<A>>) {
-        let Some(setup) = self.setup.get() else { return };
+        let Some(setup) = self.setup() else { return };
         match setup.plan.child.shutdown {
             Shutdown::BrutalKill => {
                 child.mailbox.kill(StopReason::Asked);

@@ -88,7 +88,7 @@ impl<A: Actor> State<A> {
         if self.closing.is_some() {
             return Ok(());
         }
-        let Some(setup) = self.pool.setup.get() else { return Ok(()) };
+        let Some(setup) = self.pool.setup() else { return Ok(()) };
         let children: Vec<Arc<Child<A>>> = {
             let mut table = lock(&self.pool.shard(self.index).table);
             table.open = false;

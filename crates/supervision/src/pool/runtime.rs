@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -20,12 +20,13 @@ use crate::address::Address;
 use crate::cell::{Cell, Profile, StopReason};
 use crate::delay::Delays;
 use crate::inspect::{PoolChildSnapshot, PoolSnapshot, Status, TimingSnapshot};
-use crate::plan::{IntensityScope, PoolPlan, WatchdogPlan};
+use crate::plan::{IntensityScope, PoolPlan, SupervisorPolicy, WatchdogPlan};
 use crate::supervisor::intensity::Window;
 use crate::supervisor::strategy::Exit;
 use crate::sync::lock;
 
 /// What the plan says about a pool, and what its children share.
+#[derive(Clone)]
 pub(crate) struct PoolSetup {
     pub(crate) plan: PoolPlan,
     pub(crate) intensity: u32,
@@ -38,6 +39,9 @@ pub(crate) struct PoolSetup {
 /// A pool without its types: what the tree, the watchdog and inspection need.
 pub(crate) trait PoolRuntime: Send + Sync {
     fn equip(&self, setup: PoolSetup);
+    /// Other limits, and other rules for its children, those that run too. The number of partitions stays.
+    fn set_plan(&self, plan: &PoolPlan);
+    fn set_intensity(&self, policy: &SupervisorPolicy);
     /// A new incarnation of the pool's supervisor begins: earlier restarts do not count against it.
     fn begin(&self);
     fn start_partition(
@@ -96,7 +100,7 @@ pub(super) struct Shard<A: Actor> {
 
 pub(crate) struct PoolInner<A: Actor> {
     pub(super) make: Arc<dyn Fn() -> A + Send + Sync>,
-    pub(super) setup: OnceLock<PoolSetup>,
+    setup: RwLock<Option<Arc<PoolSetup>>>,
     shards: OnceLock<Vec<Shard<A>>>,
     pub(super) live: AtomicUsize,
     pub(super) window: Mutex<Window>,
@@ -117,7 +121,7 @@ impl<A: Actor> PoolInner<A> {
     pub(super) fn new(make: Box<dyn Fn() -> A + Send + Sync>) -> Self {
         Self {
             make: make.into(),
-            setup: OnceLock::new(),
+            setup: RwLock::default(),
             shards: OnceLock::new(),
             live: AtomicUsize::new(0),
             window: Mutex::default(),
@@ -126,6 +130,22 @@ impl<A: Actor> PoolInner<A> {
             restarted: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
         }
+    }
+
+    /// What holds at present; `None` before the tree is started.
+    pub(super) fn setup(&self) -> Option<Arc<PoolSetup>> {
+        self.setup.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another setup in the place of the present one, and returns both.
+    fn change(&self, change: impl FnOnce(&mut PoolSetup)) -> Option<(Arc<PoolSetup>, Arc<PoolSetup>)> {
+        let mut place = self.setup.write().unwrap_or_else(PoisonError::into_inner);
+        let before = place.take()?;
+        let mut next = (*before).clone();
+        change(&mut next);
+        let next = Arc::new(next);
+        *place = Some(Arc::clone(&next));
+        Some((before, next))
     }
 
     pub(super) fn shards(&self) -> &[Shard<A>] {
@@ -137,7 +157,7 @@ impl<A: Actor> PoolInner<A> {
     }
 
     pub(super) fn max_children(&self) -> usize {
-        self.setup.get().map_or(0, |setup| setup.plan.max_children)
+        self.setup().map_or(0, |setup| setup.plan.max_children)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -158,7 +178,7 @@ impl<A: Actor> PoolInner<A> {
     }
 
     pub(super) fn child(&self, key: &str) -> Option<Arc<Child<A>>> {
-        let setup = self.setup.get()?;
+        let setup = self.setup()?;
         let index = partition_of(key, setup.plan.partitions);
         lock(&self.shard(index).table).by_key.get(key).cloned()
     }
@@ -226,7 +246,30 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
             }),
         });
         let _ = self.shards.set(shards.collect());
-        let _ = self.setup.set(setup);
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(setup));
+    }
+
+    fn set_plan(&self, plan: &PoolPlan) {
+        let changed = self.change(|setup| setup.plan = PoolPlan { partitions: setup.plan.partitions, ..plan.clone() });
+        let Some((before, setup)) = changed else { return };
+        setup.profile.set(plan.child.mailbox, plan.child.watchdog);
+        let (was, is) = (&before.plan.child, &plan.child);
+        let is_other_life = (was.ttl, was.idle_ttl) != (is.ttl, is.idle_ttl);
+        for shard in self.shards() {
+            let children: Vec<Arc<Child<A>>> = lock(&shard.table).by_key.values().cloned().collect();
+            for child in children {
+                child.mailbox.limits_changed();
+                if is_other_life {
+                    self.set_lifetimes(&child, &setup);
+                }
+            }
+        }
+    }
+
+    fn set_intensity(&self, policy: &SupervisorPolicy) {
+        self.change(|setup| {
+            (setup.intensity, setup.period, setup.scope) = (policy.intensity, policy.period, policy.intensity_scope);
+        });
     }
 
     fn begin(&self) {
@@ -261,7 +304,7 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
             ended: self.ended.load(Ordering::Relaxed),
             restarted: self.restarted.load(Ordering::Relaxed),
             given_up: self.given_up.load(Ordering::Relaxed),
-            deadlines: self.setup.get().map_or(0, |setup| setup.delays.len()),
+            deadlines: self.setup().map_or(0, |setup| setup.delays.len()),
             children: self.children(None, children_max),
         }
     }
@@ -297,14 +340,14 @@ impl<A: Actor> PoolRuntime for PoolInner<A> {
     }
 
     fn restarts_in_period(&self) -> usize {
-        self.setup.get().map_or(0, |setup| lock(&self.window).count(Instant::now(), setup.period))
+        self.setup().map_or(0, |setup| lock(&self.window).count(Instant::now(), setup.period))
     }
 
     fn timing(&self) -> Option<TimingSnapshot> {
-        self.setup.get().map(|setup| TimingSnapshot::of(&setup.profile))
+        self.setup().map(|setup| TimingSnapshot::of(&setup.profile))
     }
 
     fn watchdog(&self) -> Option<WatchdogPlan> {
-        self.setup.get().map(|setup| setup.profile.watchdog)
+        self.setup().map(|setup| setup.profile.watchdog())
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::child::{Child, ChildPhase, Key};
 use super::partition::Command;
 use super::runtime::{PoolInner, Server};
-use super::{StartChildError, runtime};
+use super::{PoolSetup, StartChildError, runtime};
 use crate::actor::Actor;
 use crate::address::Address;
 use crate::cell::Cell as _;
@@ -103,7 +103,7 @@ impl<A: Actor> PoolInner<A> {
         key: Key,
         start: ChildStart<A>,
     ) -> Result<Address<A::Message>, StartChildError> {
-        let setup = self.setup.get().ok_or(StartChildError::Down)?;
+        let setup = self.setup().ok_or(StartChildError::Down)?;
         let plan = &setup.plan.child;
         if matches!(start.source, Source::Once(_)) && plan.restart != Restart::Temporary {
             return Err(StartChildError::ArgumentsOnce);
@@ -125,7 +125,7 @@ impl<A: Actor> PoolInner<A> {
         child: &Arc<Child<A>>,
         server: &Server<A>,
     ) -> Result<(), StartChildError> {
-        let setup = self.setup.get().ok_or(StartChildError::Down)?;
+        let setup = self.setup().ok_or(StartChildError::Down)?;
         let make = child.make(self).ok_or(StartChildError::ArgumentsOnce)?;
         let start = shell::start(Arc::clone(&child.mailbox), make, server.actor.get_cell());
         let start = async {
@@ -171,9 +171,10 @@ impl<A: Actor> PoolInner<A> {
 
     /// Marks a child as up and sets its deadlines; true when it was asked to stop meanwhile.
     fn set_up(&self, child: &Arc<Child<A>>) -> bool {
-        let Some(setup) = self.setup.get() else { return false };
         let now = Instant::now();
         let mut life = lock(&child.life);
+        // Under the lock: what changes the setup afterwards finds the child up.
+        let Some(setup) = self.setup() else { return false };
         life.phase = ChildPhase::Up;
         life.up_since = Some(now);
         if life.ttl_at.is_none()
@@ -194,6 +195,28 @@ impl<A: Actor> PoolInner<A> {
             life.idle_key = Some(setup.delays.insert(as_due(child), Deadline::Idle, now + idle));
         }
         life.stopping
+    }
+
+    /// Gives a child that runs other lifetimes, from when it started and from when it had something to do. A time that was fixed at its
+    /// creation stays, and who starts sees to its own.
+    pub(super) fn set_lifetimes(&self, child: &Arc<Child<A>>, setup: &PoolSetup) {
+        let mut life = lock(&child.life);
+        if life.phase != ChildPhase::Up {
+            return;
+        }
+        let is_fixed = life.ttl_at.is_some();
+        let stale = [life.ttl_key.take_if(|_| !is_fixed), life.idle_key.take()];
+        if let (None, Some(ttl), Some(since)) = (life.ttl_at, setup.plan.child.ttl, life.up_since) {
+            life.ttl_key = Some(setup.delays.insert(as_due(child), Deadline::Ttl, since + ttl));
+        }
+        if let Some(idle) = setup.plan.child.idle_ttl {
+            let at = child.mailbox.active_at() + idle;
+            life.idle_key = Some(setup.delays.insert(as_due(child), Deadline::Idle, at));
+        }
+        drop(life);
+        for key in stale.iter().flatten() {
+            setup.delays.remove(key);
+        }
     }
 }
 

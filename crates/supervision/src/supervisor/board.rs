@@ -3,6 +3,9 @@
 //! Order: children start in the order of the list, each after the ones before it are up; they stop in reverse, one
 //! after the other. A `one_for_one` restart of a child that was up waits for nobody. Nothing here waits: what is due
 //! later is answered with [`Action::WakeAt`].
+//!
+//! What it decides by may change at any moment ([`Board::set_rules`], [`Board::arrange`]), and a child may be renewed: stopped in an orderly
+//! way and started again, which is no failure. Who is on the way out is not restarted, whatever happens to it or to its siblings.
 
 use std::time::Duration;
 
@@ -92,9 +95,50 @@ struct Slot {
     failures: u32,
     window: Window,
     restarted: bool,
+    /// Not wanted any more: gone once it has ended.
+    leaving: bool,
+    /// Put there or renewed by a change that is not carried out yet.
+    fresh: bool,
 }
 
 impl Slot {
+    fn new(rules: ChildRules, fresh: bool, now: Instant) -> Self {
+        Self {
+            rules,
+            phase: Phase::Waiting(now),
+            in_order: true,
+            must_stop: None,
+            failures: 0,
+            window: Window::default(),
+            restarted: false,
+            leaving: false,
+            fresh,
+        }
+    }
+
+    /// Other rules. A wait is shortened to what they allow; who had ended for good runs again where it has to.
+    fn set_rules(&mut self, rules: ChildRules, now: Instant) {
+        let was = self.rules.restart;
+        self.rules = rules;
+        match self.phase {
+            Phase::Waiting(due) => self.phase = Phase::Waiting(due.min(now + rules.backoff.max)),
+            Phase::Ended if rules.restart == Restart::Permanent && was != Restart::Permanent => {
+                (self.phase, self.in_order, self.fresh) = (Phase::Waiting(now), true, true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Stops it in its turn, unless it has ended.
+    fn leave(&mut self) {
+        (self.leaving, self.in_order, self.fresh) = (true, false, false);
+        match self.phase {
+            Phase::Starting | Phase::Up(_) => self.must_stop = Some(After::End),
+            Phase::Stopping(_) => self.phase = Phase::Stopping(After::End),
+            Phase::Waiting(_) | Phase::Ended => self.phase = Phase::Ended,
+        }
+    }
+
     fn runs(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Up(_))
     }
@@ -117,19 +161,67 @@ pub(crate) struct Board {
 impl Board {
     /// All children wait for their first start.
     pub(crate) fn new(rules: Rules, children: impl IntoIterator<Item = ChildRules>, now: Instant) -> Self {
-        let slots = children
-            .into_iter()
-            .map(|rules| Slot {
-                rules,
-                phase: Phase::Waiting(now),
-                in_order: true,
-                must_stop: None,
-                failures: 0,
-                window: Window::default(),
-                restarted: false,
-            })
-            .collect();
+        let slots = children.into_iter().map(|rules| Slot::new(rules, false, now)).collect();
         Self { rules, slots, window: Window::default(), closing: None }
+    }
+
+    /// Decides by other rules from now on; the restarts of before still count.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Other children: each one of before, by its index, or a new one, which starts in its turn, once those have stopped that are not
+    /// wanted any more. These go behind all others, in their order. Changes nothing where it is closing.
+    pub(crate) fn arrange(&mut self, wanted: &[(Option<usize>, ChildRules)], now: Instant) {
+        if self.is_closing() {
+            return;
+        }
+        let mut before: Vec<Option<Slot>> = std::mem::take(&mut self.slots).into_iter().map(Some).collect();
+        for (index, rules) in wanted {
+            let kept = index.and_then(|index| before.get_mut(index)?.take());
+            self.slots.push(match kept {
+                Some(mut slot) => {
+                    slot.set_rules(*rules, now);
+                    slot
+                }
+                None => Slot::new(*rules, true, now),
+            });
+        }
+        for mut slot in before.into_iter().flatten() {
+            slot.leave();
+            self.slots.push(slot);
+        }
+    }
+
+    /// Stops a child in an orderly way and starts it again. One that does not run is left as it is: when it starts, it starts anew.
+    pub(crate) fn renew(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        if self.closing.is_none() && !slot.leaving && slot.runs() && slot.must_stop.is_none() {
+            slot.must_stop = Some(After::Restart(now));
+            slot.fresh = true;
+        }
+    }
+
+    /// Takes out who has left, and says which index that was; call until there is none.
+    pub(crate) fn take_left(&mut self) -> Option<usize> {
+        if self.is_closing() {
+            // What it closes for names a child by its index.
+            return None;
+        }
+        let index = self.slots.iter().position(|slot| slot.leaving && slot.phase == Phase::Ended)?;
+        self.slots.remove(index);
+        Some(index)
+    }
+
+    /// Whether the changes of [`Board::arrange`] and [`Board::renew`] are carried out. A start that failed counts: it is tried again as any
+    /// other.
+    pub(crate) fn is_arranged(&self) -> bool {
+        self.slots.iter().all(|slot| !slot.leaving && !slot.fresh)
+    }
+
+    /// Whether it takes no changes any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// Whether every child is up or ended, so that the supervisor itself counts as started.
@@ -170,6 +262,7 @@ impl Board {
         if slot.phase == Phase::Starting {
             slot.phase = Phase::Up(now);
             slot.in_order = false;
+            slot.fresh &= slot.must_stop.is_some();
         }
     }
 
@@ -202,9 +295,11 @@ impl Board {
         let asked = slot.must_stop.take();
         if let Phase::Stopping(after) = was {
             slot.phase = settle(after);
+            slot.fresh &= slot.phase != Phase::Ended;
             return false;
         }
-        if self.closing.is_some() {
+        slot.fresh = false;
+        if self.closing.is_some() || slot.leaving {
             slot.phase = Phase::Ended;
             return false;
         }
@@ -231,7 +326,11 @@ impl Board {
             return;
         }
         let significant = slot.rules.significant;
-        let alive = self.slots.iter().filter(|slot| slot.rules.significant && slot.phase != Phase::Ended).count();
+        let alive = self
+            .slots
+            .iter()
+            .filter(|slot| slot.rules.significant && !slot.leaving && slot.phase != Phase::Ended)
+            .count();
         if shuts_down(self.rules.auto_shutdown, significant, alive) {
             self.close(Closing::AutoShutdown);
         }
@@ -268,6 +367,9 @@ impl Board {
     /// A sibling's restart restarts this child too; a temporary one is only stopped.
     fn take_along(&mut self, index: usize, due: Instant) {
         let slot = &mut self.slots[index];
+        if slot.leaving {
+            return;
+        }
         let temporary = slot.rules.restart == Restart::Temporary;
         let after = if temporary { After::End } else { After::Restart(due) };
         match slot.phase {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::board::Standing;
 use super::strategy::Exit;
-use super::{Arguments, Command, KILL_WAIT_MAX, Parent, Supervisor};
+use super::{Arguments, Command, KILL_WAIT_MAX, Parent, Serial, Supervisor};
 use crate::actor::Failure;
 use crate::cell::StopReason;
 use crate::fault;
@@ -31,6 +31,7 @@ enum Stage {
 /// One child and what its supervisor is doing about it.
 pub(super) struct Attendant {
     node: Arc<Node>,
+    serial: Serial,
     actor: Option<ActorCell>,
     /// Whether a start task has not reported yet.
     in_flight: bool,
@@ -40,8 +41,16 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    pub(super) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), actor: None, in_flight: false, giving_up: None, deadline: None }
+    pub(super) fn new(node: &Arc<Node>, serial: Serial) -> Self {
+        Self { node: Arc::clone(node), serial, actor: None, in_flight: false, giving_up: None, deadline: None }
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub(super) fn serial(&self) -> Serial {
+        self.serial
     }
 
     pub(super) fn pid(&self) -> Option<u64> {
@@ -61,12 +70,12 @@ impl Attendant {
     }
 
     /// Starts the child in a task that reports [`Command::Started`], exactly once.
-    pub(super) fn start(&mut self, myself: &ActorRef<Command>, child: usize) {
+    pub(super) fn start(&mut self, myself: &ActorRef<Command>) {
         lock(&self.node.record).starts += 1;
         let (giving_up, given_up) = oneshot::channel();
         self.in_flight = true;
         self.giving_up = Some(giving_up);
-        let (node, supervisor) = (Arc::clone(&self.node), myself.clone());
+        let (node, supervisor, child) = (Arc::clone(&self.node), myself.clone(), self.serial);
         let launch = async move {
             if node.cell().is_some() {
                 fault::point_at("supervisor.start", &node.path).await?;
@@ -76,7 +85,7 @@ impl Attendant {
         let limit = match self.node.kind {
             // A supervisor's actor starts at once; its limit is for its children to be up.
             Kind::Supervisor { .. } => Timeout::Infinity,
-            Kind::Worker { .. } | Kind::Partition { .. } => self.node.spec.start_timeout,
+            Kind::Worker { .. } | Kind::Partition { .. } => self.node.spec().start_timeout,
         };
         let myself = myself.clone();
         tokio::spawn(async move {
@@ -103,7 +112,7 @@ impl Attendant {
         self.in_flight = false;
         self.giving_up = None;
         self.actor = Some(actor);
-        if let (true, Timeout::After(limit)) = (self.is_supervisor(), self.node.spec.start_timeout) {
+        if let (true, Timeout::After(limit)) = (self.is_supervisor(), self.node.spec().start_timeout) {
             self.deadline = Some((Instant::now() + limit, Stage::StartOver));
         }
     }
@@ -120,7 +129,7 @@ impl Attendant {
             // The start task reports the outcome: a failure, or an actor to be stopped.
             return;
         }
-        match self.node.spec.shutdown {
+        match self.node.spec().shutdown {
             Shutdown::BrutalKill => self.kill(StopReason::Asked),
             Shutdown::Within(timeout) => {
                 self.ask();
@@ -131,7 +140,7 @@ impl Attendant {
 
     fn ask(&self) {
         match &self.node.kind {
-            Kind::Worker { cell, stop_mode, .. } => cell.begin_stop(*stop_mode),
+            Kind::Worker { cell, .. } => cell.begin_stop(self.node.spec().stop_mode),
             Kind::Partition { pool, index } => pool.close_partition(*index),
             Kind::Supervisor { .. } => {
                 if let Some(actor) = &self.actor {
@@ -183,8 +192,8 @@ impl Attendant {
     }
 
     /// Writes the child's standing into its record.
-    pub(super) fn publish(&self, node: &Node, standing: Standing) {
-        let mut record = lock(&node.record);
+    pub(super) fn publish(&self, standing: Standing) {
+        let mut record = lock(&self.node.record);
         record.actor.clone_from(&self.actor);
         record.restart_at = None;
         record.status = match standing {
@@ -221,7 +230,7 @@ async fn within(limit: Timeout, launch: impl Future<Output = Result<ActorCell, F
     outcome.map_err(|failure| failure.to_string())
 }
 
-async fn launch(node: Arc<Node>, myself: ActorRef<Command>, child: usize) -> Result<ActorCell, Failure> {
+async fn launch(node: Arc<Node>, myself: ActorRef<Command>, child: Serial) -> Result<ActorCell, Failure> {
     match &node.kind {
         Kind::Worker { starter, instance, .. } => starter.start(*instance, myself.get_cell()).await,
         Kind::Partition { pool, index } => Arc::clone(pool).start_partition(*index, myself.get_cell()).await,

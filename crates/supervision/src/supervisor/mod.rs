@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -91,20 +92,27 @@ pub(crate) fn exit_of(event: SupervisionEvent) -> Option<(u64, Exit)> {
 /// All that can happen to a supervisor, besides ractor's supervision events.
 pub(crate) enum Command {
     /// A start task is done. The actor of a child supervisor is not up yet.
-    Started { child: usize, outcome: Result<ActorCell, String> },
+    Started { child: Serial, outcome: Result<ActorCell, String> },
     /// A child supervisor has all of its children up.
-    Up { child: usize, pid: u64 },
+    Up { child: Serial, pid: u64 },
     /// An actor's state is dropped, after ractor told its end.
     Gone { pid: u64, exit: Exit },
     /// Something is due.
     Tick,
+    /// What its node says has changed. `done` is let go once that is carried out.
+    Reload { done: Option<oneshot::Sender<()>> },
+    /// Stop the workers of these `start` names in order, and start them again. `done` is let go once that is carried out.
+    Renew { starts: Arc<[String]>, done: oneshot::Sender<()> },
     /// Stop all children in order, then end.
     Shutdown,
 }
 
+/// Names a child of one incarnation of a supervisor, whoever comes and goes beside it.
+pub(crate) type Serial = u64;
+
 /// Whom a supervisor tells that its children are up.
 pub(crate) enum Parent {
-    Supervisor { actor: ActorRef<Command>, child: usize },
+    Supervisor { actor: ActorRef<Command>, child: Serial },
     Tree { up: tokio::sync::watch::Sender<bool> },
 }
 
@@ -123,7 +131,11 @@ pub(crate) struct State {
     parent: Option<Parent>,
     exit: Option<Arc<Mutex<Option<TreeExit>>>>,
     board: Board,
+    /// In the order of the board.
     attendants: Vec<Attendant>,
+    next_serial: Serial,
+    /// Let go once all changes are carried out.
+    changing: Vec<oneshot::Sender<()>>,
     /// Ends that were told before the start task had reported the actor.
     early: Vec<(u64, Exit)>,
     /// Child supervisors that had all of their children up before the start task had reported them.
@@ -134,7 +146,7 @@ pub(crate) struct State {
 impl Drop for State {
     fn drop(&mut self) {
         // Whatever still ran below is killed by ractor with the supervisor.
-        for child in &self.node.children {
+        for child in &*self.node.children() {
             children::mark_stopped(child);
         }
     }
@@ -143,17 +155,34 @@ impl Drop for State {
 impl State {
     fn new(arguments: Arguments) -> Result<Self, Failure> {
         let Arguments { node, parent, exit } = arguments;
-        let Kind::Supervisor { rules, .. } = &node.kind else {
+        let Some(conduct) = node.conduct() else {
             return Err("only a supervisor's node can be supervised from".into());
         };
         if let Some(pool) = node.pool() {
             pool.begin();
         }
-        let children = node.children.iter().map(|child| child.spec.rules);
-        let board = Board::new(*rules, children, Instant::now());
-        let attendants = node.children.iter().map(Attendant::new).collect();
-        let (early, early_up, timer) = (Vec::new(), Vec::new(), Timed::never());
-        Ok(Self { node, parent: Some(parent), exit, board, attendants, early, early_up, timer })
+        // Who was on the way out has ended with the incarnation of before.
+        let children = node.wanted();
+        node.set_children(Arc::clone(&children));
+        let board = Board::new(conduct.rules, children.iter().map(|child| child.spec().rules), Instant::now());
+        let attendants: Vec<Attendant> =
+            (0..).zip(&*children).map(|(serial, child)| Attendant::new(child, serial)).collect();
+        Ok(Self {
+            next_serial: attendants.len() as Serial,
+            node,
+            parent: Some(parent),
+            exit,
+            board,
+            attendants,
+            changing: Vec::new(),
+            early: Vec::new(),
+            early_up: Vec::new(),
+            timer: Timed::never(),
+        })
+    }
+
+    fn index_of(&self, serial: Serial) -> Option<usize> {
+        self.attendants.iter().position(|attendant| attendant.serial() == serial)
     }
 
     /// Carries out what is to be done now, and arms the timer for what is due later.
@@ -161,7 +190,7 @@ impl State {
         let mut wake_at: Option<Instant> = None;
         for action in self.board.actions(Instant::now()) {
             match action {
-                Action::Start(child) => self.attendants[child].start(myself, child),
+                Action::Start(child) => self.attendants[child].start(myself),
                 Action::Stop(child) => self.attendants[child].stop(),
                 Action::WakeAt(at) => wake_at = Some(at),
                 Action::End(closing) => {
@@ -170,7 +199,11 @@ impl State {
                 }
             }
         }
+        self.let_go();
         self.publish();
+        if self.board.is_arranged() {
+            self.changing.clear();
+        }
         if self.board.is_settled()
             && let Some(parent) = self.parent.take()
         {
@@ -190,7 +223,7 @@ impl State {
             Closing::Shutdown => (TreeExit::Shutdown, None),
             Closing::AutoShutdown => (TreeExit::AutoShutdown, None),
             Closing::Escalated { child, reason } => {
-                let id = &self.node.children[child].id;
+                let id = &self.attendants[child].node().id;
                 let supervisor = self.node.path.to_string();
                 let reason = format!("{supervisor}: too many restarts, the last of `{id}`: {reason}");
                 let exit = TreeExit::Escalated { supervisor, reason: reason.clone() };
@@ -210,7 +243,14 @@ impl State {
         }
     }
 
-    fn started(&mut self, myself: &ActorRef<Command>, child: usize, outcome: Result<ActorCell, String>) {
+    fn started(&mut self, myself: &ActorRef<Command>, serial: Serial, outcome: Result<ActorCell, String>) {
+        let Some(child) = self.index_of(serial) else {
+            // Given up after a kill that did not end it.
+            if let Ok(actor) = outcome {
+                actor.kill();
+            }
+            return;
+        };
         match outcome {
             Err(reason) => {
                 self.attendants[child].start_failed();
@@ -219,6 +259,10 @@ impl State {
             Ok(actor) => {
                 let pid = actor.get_id().pid();
                 let stopping = self.board.standing(child) == board::Standing::Stopping;
+                if self.attendants[child].is_supervisor() {
+                    // What changed while nobody could tell it.
+                    let _ = actor.send_message(Command::Reload { done: None });
+                }
                 self.attendants[child].started(actor);
                 if let Some(at) = self.early.iter().position(|(early, _)| *early == pid) {
                     let (_, exit) = self.early.swap_remove(at);
@@ -237,7 +281,8 @@ impl State {
         }
     }
 
-    fn up(&mut self, child: usize, pid: u64) {
+    fn up(&mut self, serial: Serial, pid: u64) {
+        let Some(child) = self.index_of(serial) else { return };
         if self.attendants[child].pid() == Some(pid) {
             self.attendants[child].is_up();
             self.board.started(child, Instant::now());
@@ -254,7 +299,7 @@ impl State {
             }
             return;
         };
-        if let Some(cell) = self.node.children[child].cell()
+        if let Some(cell) = self.attendants[child].node().cell()
             && !cell.is_gone()
         {
             let (cell, myself) = (Arc::clone(cell), myself.clone());
@@ -271,7 +316,7 @@ impl State {
 
     fn ended(&mut self, child: usize, exit: Exit) {
         let now = Instant::now();
-        let node = &self.node.children[child];
+        let node = Arc::clone(self.attendants[child].node());
         let asked = self.board.standing(child) == board::Standing::Stopping;
         if let (Exit::Escalated(reason), Kind::Partition { .. }) = (&exit, &node.kind) {
             // A pool is one supervisor: the intensity of its partitions is its own.
@@ -299,10 +344,65 @@ impl State {
         }
     }
 
+    /// Takes over what the node says by now, and whom it wants.
+    fn reload(&mut self, done: Option<oneshot::Sender<()>>) {
+        self.changing.extend(done);
+        if let Some(conduct) = self.node.conduct() {
+            self.board.set_rules(conduct.rules);
+        }
+        if self.board.is_closing() {
+            return;
+        }
+        let mut before: Vec<Option<Attendant>> = std::mem::take(&mut self.attendants).into_iter().map(Some).collect();
+        let mut arranged = Vec::new();
+        for node in &*self.node.wanted() {
+            let known =
+                before.iter().position(|known| known.as_ref().is_some_and(|known| Arc::ptr_eq(known.node(), node)));
+            let kept = known.and_then(|index| before[index].take());
+            arranged.push((known, node.spec().rules));
+            self.attendants.push(kept.unwrap_or_else(|| {
+                self.next_serial += 1;
+                Attendant::new(node, self.next_serial)
+            }));
+        }
+        self.attendants.extend(before.into_iter().flatten());
+        self.board.arrange(&arranged, Instant::now());
+        self.show_children();
+    }
+
+    fn renew(&mut self, starts: &[String], done: oneshot::Sender<()>) {
+        self.changing.push(done);
+        for (index, attendant) in self.attendants.iter().enumerate() {
+            if let Kind::Worker { start, .. } = &attendant.node().kind
+                && starts.contains(start)
+            {
+                tracing::info!(path = &*attendant.node().path, "renewed");
+                self.board.renew(index, Instant::now());
+            }
+        }
+    }
+
+    /// Forgets who has left.
+    fn let_go(&mut self) {
+        let mut any = false;
+        while let Some(index) = self.board.take_left() {
+            let attendant = self.attendants.remove(index);
+            children::mark_stopped(attendant.node());
+            any = true;
+        }
+        if any {
+            self.show_children();
+        }
+    }
+
+    fn show_children(&self) {
+        self.node.set_children(self.attendants.iter().map(|attendant| Arc::clone(attendant.node())).collect());
+    }
+
     /// Writes the standing of all children where inspection reads it.
     fn publish(&self) {
-        for (index, node) in self.node.children.iter().enumerate() {
-            self.attendants[index].publish(node, self.board.standing(index));
+        for (index, attendant) in self.attendants.iter().enumerate() {
+            attendant.publish(self.board.standing(index));
         }
         let restarts = self.board.restarts_in_period(Instant::now());
         lock(&self.node.record).restarts_in_period = restarts;
@@ -344,6 +444,8 @@ impl ractor::Actor for Supervisor {
             Command::Up { child, pid } => state.up(child, pid),
             Command::Gone { pid, exit } => state.actor_ended(&myself, pid, exit),
             Command::Tick => state.due(),
+            Command::Reload { done } => state.reload(done),
+            Command::Renew { starts, done } => state.renew(&starts, done),
             Command::Shutdown => state.board.close(Closing::Shutdown),
         }
         state.proceed(&myself)

@@ -11,6 +11,7 @@ mod inspection;
 mod mailboxes;
 mod plans;
 mod pools;
+mod reload;
 mod restarts;
 mod shutdown;
 mod starting;

@@ -26,6 +26,15 @@ enum Event {
     Stopped,
     /// Time passes.
     Pass(u64),
+    Renew {
+        which: usize,
+    },
+    /// Other children: some of those there are, a bit each, and new ones.
+    Arrange {
+        kept: u8,
+        is_reversed: bool,
+        added: usize,
+    },
     Shutdown,
 }
 
@@ -35,6 +44,8 @@ fn events() -> impl proptest::strategy::Strategy<Value = Event> {
         2 => (any::<usize>(), any::<bool>()).prop_map(|(which, normal)| Event::End { which, normal }),
         4 => Just(Event::Stopped),
         3 => (0u64..500).prop_map(Event::Pass),
+        1 => any::<usize>().prop_map(|which| Event::Renew { which }),
+        1 => (any::<u8>(), any::<bool>(), 0usize..3).prop_map(|(kept, is_reversed, added)| Event::Arrange { kept, is_reversed, added }),
         1 => prop::bool::weighted(0.05).prop_map(|shutdown| if shutdown { Event::Shutdown } else { Event::Pass(1) }),
     ]
 }
@@ -60,12 +71,40 @@ impl World {
         }
     }
 
+    fn arrange(&mut self, kept: u8, is_reversed: bool, added: usize) {
+        let is_kept = |index: &usize| kept >> (index % 8) & 1 == 1 && !self.board.slots[*index].leaving;
+        let mut order: Vec<usize> = (0..self.exists.len()).filter(is_kept).collect();
+        if is_reversed {
+            order.reverse();
+        }
+        let rules = ChildRules { restart: Restart::Permanent, significant: false, backoff: backoff_plan() };
+        let known = order.iter().map(|index| (Some(*index), self.board.slots[*index].rules));
+        let wanted: Vec<_> = known.chain((0..added).map(|_| (None, rules))).collect();
+        let was_closing = self.board.is_closing();
+        self.board.arrange(&wanted, self.now);
+        if was_closing {
+            return;
+        }
+        let left: Vec<usize> = (0..self.exists.len()).filter(|index| !order.contains(index)).collect();
+        let none = std::iter::repeat_n(None, added);
+        let places: Vec<Option<usize>> =
+            order.into_iter().map(Some).chain(none).chain(left.into_iter().map(Some)).collect();
+        self.exists = places.iter().map(|place| place.is_some_and(|index| self.exists[index])).collect();
+        self.stopping = self.stopping.and_then(|index| places.iter().position(|place| *place == Some(index)));
+    }
+
     /// Carries the actions out and checks each of them.
     fn act(&mut self) -> Result<(), TestCaseError> {
+        while let Some(index) = self.board.take_left() {
+            prop_assert!(!self.exists.remove(index), "let go while it runs");
+            prop_assert!(self.stopping != Some(index));
+            self.stopping = self.stopping.map(|stopping| stopping - usize::from(stopping > index));
+        }
         for action in self.board.actions(self.now) {
             match action {
                 Action::Start(index) => {
                     prop_assert!(!self.exists[index], "started twice");
+                    prop_assert!(!self.board.slots[index].leaving, "started what is not wanted");
                     prop_assert!(self.board.closing.is_none(), "started while closing");
                     self.exists[index] = true;
                 }
@@ -109,6 +148,12 @@ impl World {
                     self.end(index, &Exit::Normal);
                 }
             }
+            Event::Renew { which } => {
+                if let Some(index) = self.pick(*which, |_| true) {
+                    self.board.renew(index, self.now);
+                }
+            }
+            Event::Arrange { kept, is_reversed, added } => self.arrange(*kept, *is_reversed, *added),
             Event::Pass(ms) => self.now += Duration::from_millis(*ms),
             Event::Shutdown => self.board.close(Closing::Shutdown),
         }
@@ -126,7 +171,7 @@ impl World {
             self.happen(&Event::Start { which: 0, succeeds: true });
             self.happen(&Event::Pass(20_000));
             self.act()?;
-            if self.ended.is_some() || self.board.is_settled() {
+            if self.ended.is_some() || (self.board.is_settled() && self.board.is_arranged()) {
                 return Ok(());
             }
         }
@@ -182,9 +227,10 @@ proptest! {
         }
         world.settle()?;
         if world.ended.is_none() {
-            for (index, child) in children.iter().enumerate() {
-                if child.restart == Restart::Permanent {
-                    prop_assert!(world.exists[index], "a permanent child does not run");
+            prop_assert_eq!(world.exists.len(), world.board.slots.len());
+            for (exists, slot) in world.exists.iter().zip(&world.board.slots) {
+                if slot.rules.restart == Restart::Permanent {
+                    prop_assert!(*exists, "a permanent child does not run");
                 }
             }
         }
@@ -283,4 +329,31 @@ fn a_failure_before_the_failed_child_widens_rest_for_one() {
     }
     assert_eq!(world.board.standing(0), Standing::Up);
     assert!(world.board.is_settled());
+}
+
+#[test]
+fn a_child_that_leaves_takes_nobody_along_and_is_taken_along_by_nobody() {
+    let mut world = up(Strategy::OneForAll, 3);
+    let rules = world.board.slots[0].rules;
+    world.board.arrange(&[(Some(0), rules), (Some(2), rules)], world.now);
+    assert_eq!(world.board.actions(world.now), [Action::Stop(2)]);
+    // It fails in place of stopping.
+    world.board.ended(2, &Exit::Abnormal("x".to_owned()), world.now, 0.5);
+    assert_eq!((world.board.take_left(), world.board.take_left()), (Some(2), None));
+    assert_eq!(world.board.actions(world.now), []);
+    assert!(world.board.is_settled() && world.board.is_arranged());
+    assert_eq!(world.board.restarts_in_period(world.now), 0);
+}
+
+#[test]
+fn a_renewed_child_stops_in_its_turn_and_starts_without_a_wait() {
+    let mut world = up(Strategy::OneForAll, 2);
+    world.board.renew(0, world.now);
+    world.board.renew(0, world.now);
+    assert!(!world.board.is_arranged());
+    assert_eq!(world.board.actions(world.now), [Action::Stop(0)]);
+    world.board.ended(0, &Exit::Normal, world.now, 0.5);
+    assert_eq!(world.board.actions(world.now), [Action::Start(0)]);
+    world.board.started(0, world.now);
+    assert!(world.board.is_arranged() && world.board.restarts_in_period(world.now) == 0);
 }
