@@ -99,6 +99,18 @@ pub const METERS: [(&str, Kind, &str, &str); 46] = [
         "lease",
         "Fencing epoch of a lease that this daemon holds; 0 where another one does.",
     ),
+    (
+        "orinoco_reloads_total",
+        Counter,
+        "outcome",
+        "Orders to read the files again: `applied`, `unchanged`, `refused` whole, or `ignored` at the start and the end.",
+    ),
+    (
+        "orinoco_reload_timestamp_seconds",
+        Gauge,
+        "",
+        "When files that were read again were last taken over, seconds since 1970.",
+    ),
     ("orinoco_actors", Gauge, "", "Actors that run, supervisors included."),
     (
         "orinoco_actor_up",

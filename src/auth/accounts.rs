@@ -38,7 +38,7 @@ impl Auth {
     /// # Errors
     /// `Forbidden` where signup is closed and for a device with credentials without its secret; `Conflict` where e-mail or device is taken.
     pub async fn sign_up(&self, signup: Signup, address: IpAddr) -> Result<Account, AuthError> {
-        if !self.options.signup_is_open {
+        if !self.policy.get().signup_is_open {
             return Err(AuthError::Forbidden("signing up is closed; ask an administrator for an account"));
         }
         self.limits.check(Limited::Signup, address)?;

@@ -9,6 +9,7 @@ use std::{
     hash::{BuildHasher as _, Hash},
     net::IpAddr,
     num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -115,7 +116,7 @@ fn too_many(refused: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant
 /// All tables.
 pub struct RateLimits {
     /// Whether those of one address and one account hold.
-    per_client: bool,
+    per_client: AtomicBool,
     accounts: Table<u64>,
     hasher: RandomState,
     addresses: [Table<IpAddr>; Limited::ALL.len()],
@@ -126,7 +127,7 @@ impl RateLimits {
     #[must_use]
     pub fn new(per_client: bool) -> Self {
         Self {
-            per_client,
+            per_client: AtomicBool::new(per_client),
             accounts: Table::new(ACCOUNT),
             hasher: RandomState::new(),
             addresses: Limited::ALL.map(|limited| Table::new(limited.rates().0)),
@@ -137,7 +138,12 @@ impl RateLimits {
     /// Whether limits of one address hold.
     #[must_use]
     pub fn per_client(&self) -> bool {
-        self.per_client
+        self.per_client.load(Ordering::Relaxed)
+    }
+
+    /// Whether they hold from now on.
+    pub fn set_per_client(&self, per_client: bool) {
+        self.per_client.store(per_client, Ordering::Relaxed);
     }
 
     /// Counts a request.
@@ -146,7 +152,7 @@ impl RateLimits {
     /// [`TooMany`].
     pub fn check(&self, limited: Limited, address: IpAddr) -> Result<(), TooMany> {
         let index = limited as usize;
-        if self.per_client {
+        if self.per_client() {
             self.addresses[index].check(&network(address))?;
         }
         self.all[index].check().map_err(|refused| too_many(&refused))
@@ -157,7 +163,7 @@ impl RateLimits {
     /// # Errors
     /// [`TooMany`].
     pub fn check_account(&self, account: &Email, address: IpAddr) -> Result<(), TooMany> {
-        if self.per_client { self.accounts.check(&self.hasher.hash_one((account, network(address)))) } else { Ok(()) }
+        if self.per_client() { self.accounts.check(&self.hasher.hash_one((account, network(address)))) } else { Ok(()) }
     }
 }
 

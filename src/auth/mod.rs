@@ -42,6 +42,8 @@ use orinoco_domain::secret::DerivationKeys;
 use orinoco_ports::{Accounts, Clock as _, LoginStore, SystemClock};
 use tokio::time::timeout;
 
+use crate::live::Live;
+
 pub use accounts::{AccountChange, Signup};
 pub use audit::Audit;
 pub use device_access::DeviceAccess;
@@ -61,24 +63,30 @@ pub use viewers::TokenAccess;
 /// For a call to a store, above its own.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an installation chooses.
-#[derive(Debug, Clone)]
-pub struct AuthOptions {
+/// What an installation chooses, and may choose anew while the daemon runs: it is read at each use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthPolicy {
     /// Whether anyone may make an account.
     pub signup_is_open: bool,
     pub refresh_token_ttl_ms: i64,
     pub challenge_ttl_ms: i64,
+    /// Lines of the audit log that are kept.
+    pub audit_entries_max: u32,
+}
+
+/// What an installation chooses.
+#[derive(Debug, Clone)]
+pub struct AuthOptions {
     /// How browsers and phones reach the HTTP port, without a slash at the end. `iss` of tokens.
     pub public_url: String,
     /// OAuth's public clients.
     pub oauth_clients: Vec<String>,
-    /// Lines of the audit log that are kept.
-    pub audit_entries_max: u32,
 }
 
 /// The login half of the daemon.
 pub struct Auth {
     pub options: AuthOptions,
+    pub policy: Live<AuthPolicy>,
     pub accounts: Arc<dyn Accounts>,
     pub logins: Arc<dyn LoginStore>,
     pub keys: Arc<KeyRing>,
@@ -96,7 +104,7 @@ impl Auth {
 
     #[must_use]
     pub fn audit(&self) -> Audit<'_> {
-        Audit::new(&*self.accounts, self.options.audit_entries_max)
+        Audit::new(&*self.accounts, self.policy.get().audit_entries_max)
     }
 }
 

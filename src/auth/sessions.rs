@@ -138,7 +138,7 @@ impl Auth {
             client_id: client_id.map(Into::into),
             salt: Salt::from_bytes(random()?),
             client: caller.client.clone(),
-            ttl_ms: self.options.refresh_token_ttl_ms,
+            ttl_ms: self.policy.get().refresh_token_ttl_ms,
         })
     }
 

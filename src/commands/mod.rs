@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod migrate;
 mod mosquitto;
 mod output;
+pub mod reload;
 pub mod restore;
 pub mod serve;
 pub mod simulate;
@@ -76,6 +77,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Shows the live actor tree of a running daemon.
     Tree(tree::TreeArgs),
+    /// Has a running daemon read orinoco.toml and supervision.toml again.
+    Reload(reload::ReloadArgs),
     /// Dead letters: what could not be understood.
     Dlq(dlq::DlqArgs),
     /// Saves the data directory in one file, whether the daemon runs or not.
@@ -108,19 +111,23 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = Flags { config: cli.global.config, mode: cli.global.mode, data_dir: cli.global.data_dir };
     let loaded = config::load(&flags)?;
-    telemetry::init(&cli.command.telemetry(&loaded))?;
+    let log = telemetry::init(&cli.command.telemetry(&loaded))?;
     if let Command::Check(args) = &cli.command {
         return check::run(args, &loaded, &mut Output::stdout());
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(cli.command, loaded))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(
+        cli.command,
+        loaded,
+        serve::Origins { flags, log },
+    ))
 }
 
-async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn dispatch(command: Command, loaded: Loaded, origins: serve::Origins) -> anyhow::Result<ExitCode> {
     let output = &mut Output::stdout();
     match command {
         Command::Serve(args) => {
             raise_descriptor_limit(&loaded.config);
-            serve::run(&args, loaded).await
+            serve::run(&args, loaded, origins).await
         }
         Command::Check(args) => check::run(&args, &loaded, output),
         Command::Doctor(args) => doctor::run(&args, &loaded, wiring::probes(&loaded.config)?, output).await,
@@ -142,6 +149,7 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
             backup::run(args, loaded.config, output).await
         }
         Command::Restore(args) => restore::run(args, loaded.config, output).await,
+        Command::Reload(args) => reload::run(&args, &loaded.config, output).await,
     }
 }
 

@@ -14,11 +14,14 @@ use super::{
     simulate::{self, SimulateArgs},
 };
 use crate::{
-    config::{Config, ConfigError, Loaded},
+    config::{Config, ConfigError, Flags, Loaded},
     control::TreeSlot,
+    live::Live,
     meters,
+    reload::{self, ReloadDeps, Reloader},
+    telemetry::LogFilter,
     tls::TlsListeners,
-    wiring::{self, Adapters, Cast, Gauges, Partitions},
+    wiring::{self, Adapters, Cast, Gauges, LiveValues, Partitions},
     ws::WsConnections,
 };
 
@@ -38,22 +41,30 @@ pub struct ServeArgs {
     demo: bool,
 }
 
+/// What a reload goes by, besides the files.
+pub struct Origins {
+    pub flags: Flags,
+    pub log: LogFilter,
+}
+
 /// Runs until a signal, or until the tree gives up.
 ///
 /// # Errors
 /// It could not start: the sentence names the place and the remedy.
-pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyhow::Result<ExitCode> {
+    let slot = TreeSlot::default();
+    // From the beginning: without a handler it ends the process.
+    tokio::spawn(reload::on_hangup(signal(SignalKind::hangup())?, slot.clone()));
     let plan = check::plan(&loaded)?;
     if args.demo {
         loaded.config.stream.public = true;
     }
     let tls = certificates(&loaded)?;
-    let config = Arc::new(loaded.config);
+    let config = Arc::new(loaded.config.clone());
     check_ports(&config).await?;
     let adapters = Arc::new(Adapters::open(&config, &tls).await?);
     let auth = Arc::new(wiring::auth(&config, Arc::clone(&adapters.accounts), Arc::clone(&adapters.logins))?);
     let health = Health::default();
-    let slot = TreeSlot::default();
     slot.fill_logins(Arc::clone(&adapters.logins));
     let census = DeviceCensus::new(config.stream.devices_max);
     let connections = WsConnections::new(config.ws.connections_max);
@@ -64,8 +75,17 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         tree: slot.clone(),
         tls: Arc::clone(&tls),
     };
+    let values = LiveValues {
+        config: Live::new(loaded.config.clone()),
+        ws_policy: Live::new(wiring::ws_policy(&config)),
+        connections: Arc::clone(&connections),
+        auth: Arc::clone(&auth),
+        log: origins.log,
+    };
     let cast = Cast {
         config: Arc::clone(&config),
+        live: values.config.clone(),
+        ws_policy: values.ws_policy.clone(),
         adapters: Arc::clone(&adapters),
         auth: Arc::clone(&auth),
         health: health.clone(),
@@ -86,6 +106,9 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
     slot.fill(tree.clone());
+    let reloader =
+        Reloader::new(ReloadDeps { flags: origins.flags, demo: args.demo, loaded, tree: tree.clone(), values });
+    slot.fill_reloader(reloader.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
     tokio::spawn(Arc::clone(&tls).keep(config.tls.reload_interval));
     tokio::spawn(wiring::watch_accounts(Arc::clone(&adapters.accounts), health));
@@ -102,6 +125,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded) -> anyhow::Result<ExitCod
         exit = tree.wait() => Some(exit),
         error = partitions_changed(&adapters) => return Err(error),
     };
+    reloader.close();
     match exit {
         None => stop(&tree, &connections).await,
         Some(Exit::Shutdown | Exit::AutoShutdown) => Ok(ExitCode::SUCCESS),

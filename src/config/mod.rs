@@ -5,6 +5,7 @@
 //! hidden wherever values are shown. Relative paths start at the working directory.
 
 mod advice;
+mod changes;
 mod error;
 mod kind;
 mod reader;
@@ -26,8 +27,9 @@ use orinoco_domain::{Subscriptions, TopicFilters};
 #[cfg(test)]
 pub(crate) use tests::assert_up_to_date;
 
+pub use changes::Changed;
 pub use error::{ConfigError, Origin, Problem};
-pub use reader::Setting;
+pub use reader::{Reload, Setting};
 pub use sections::{
     Anonymous, Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode,
     Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Tls, Ws,

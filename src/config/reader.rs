@@ -23,6 +23,37 @@ pub(super) enum Fallback {
     OfMode,
 }
 
+/// What it takes to change a key of a daemon that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// Nothing: what is done from then on goes by it.
+    Live,
+    /// These actors, by their `start` names in supervision.toml, are stopped in order and started again.
+    Actors(&'static [&'static str]),
+    /// A start of the process.
+    Restart,
+}
+
+impl Reload {
+    /// Of a key whose declaration says this about it; one that says nothing takes a start of the process.
+    pub(super) const fn declared(said: &[Self]) -> Self {
+        match said {
+            [] => Self::Restart,
+            [reload, ..] => *reload,
+        }
+    }
+}
+
+/// A value that is compared and never shown: it may be a secret.
+#[derive(Clone, PartialEq)]
+pub(super) struct Unshown(Value);
+
+impl std::fmt::Debug for Unshown {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Unshown")
+    }
+}
+
 /// A key as its section declares it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
@@ -32,6 +63,7 @@ pub(super) struct Key {
     pub(super) fallback: Fallback,
     /// Lines of documentation.
     pub(super) docs: &'static [&'static str],
+    pub(super) reload: Reload,
 }
 
 /// A key with its value, as `orinoco check` shows it. Secrets are hidden.
@@ -43,6 +75,9 @@ pub struct Setting {
     pub value: Value,
     /// Where it was set.
     pub origin: Origin,
+    /// What it takes to change it.
+    pub reload: Reload,
+    pub(super) whole: Unshown,
     pub(super) section: &'static str,
     pub(super) fallback: Value,
     pub(super) allowed: String,
@@ -107,7 +142,9 @@ impl Reader {
         self.settings.push(Setting {
             key: full,
             value: kind.show(&value, Secrets::Hidden),
+            whole: Unshown(kind.show(&value, Secrets::Shown)),
             origin,
+            reload: key.reload,
             section: key.section,
             fallback: kind.show(&fallback, Secrets::Shown),
             allowed: kind.allowed(),
@@ -205,14 +242,15 @@ impl Reader {
     }
 }
 
-/// Declares a section: the struct, its keys, defaults and documentation, in one place.
+/// Declares a section: the struct, its keys, defaults and documentation, in one place; last, where it is not a start of the process, what it
+/// takes to change a key ([`Reload`]).
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
         $name:ident = $section:literal {
             $(
                 $(#[doc = $doc:literal])+
-                $field:ident: $value:ty = $key:literal, $kind:expr, $fallback:expr;
+                $field:ident: $value:ty = $key:literal, $kind:expr, $fallback:expr $(, $reload:expr)?;
             )+
         }
     ) => {
@@ -237,6 +275,7 @@ macro_rules! section {
                             name: $key,
                             fallback: $fallback,
                             docs: &[$($doc),+],
+                            reload: $crate::config::reader::Reload::declared(&[$($reload)?]),
                         },
                         &$kind,
                     ),)+

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::reader::{Reader, Setting};
+use super::reader::{Reader, Reload, Setting};
 use super::source::variable_of;
 use super::{Config, Mode};
 
@@ -32,6 +32,15 @@ fn literal(value: &Value) -> String {
 /// Documentation lines as one paragraph.
 fn paragraph(docs: &[&str]) -> String {
     docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// The mark of a key that may change while the daemon runs.
+fn on_reload(reload: Reload) -> String {
+    match reload {
+        Reload::Live => " *Reload.*".to_owned(),
+        Reload::Actors(starts) => format!(" *Reload, by a restart of {}.*", starts.join(", ")),
+        Reload::Restart => String::new(),
+    }
 }
 
 fn is_of_mode(setting: &Setting) -> bool {
@@ -79,7 +88,7 @@ pub(super) fn markdown() -> String {
         for setting in reference.settings.iter().filter(|setting| setting.section == *section) {
             let fallback =
                 if is_of_mode(setting) { "by `mode`".to_owned() } else { format!("`{}`", literal(&setting.fallback)) };
-            let docs = paragraph(setting.docs).replace('|', "\\|");
+            let docs = paragraph(setting.docs).replace('|', "\\|") + &on_reload(setting.reload);
             let _ =
                 writeln!(text, "| `{}` | {fallback} | {} | {docs} |", setting.key, setting.allowed.replace('|', "\\|"));
         }
@@ -103,6 +112,10 @@ Relative paths start at the working directory. An empty string stands for a valu
 Unknown keys and variables, wrong values and values out of range are refused before anything is started: each mistake is a line on the
 standard error output with its file and line, or its variable, and the exit code is 64. `orinoco check` does only that, and
 prints what holds and where it was set; passwords are hidden.
+
+A daemon that runs takes over what is marked *Reload* when it is told to read its files again: `orinoco reload`, or SIGHUP
+([how](operators.md#reload)). Sockets that are open keep the `[ws]` of when they were opened. All other keys take a start of the
+process; a reload that finds one of them changed is refused whole, so that what runs is always one file's state.
 
 This page is written from the program; a test fails when they differ.
 ";

@@ -428,3 +428,61 @@ fn a_listener_speaks_tls_by_a_certificate_and_its_key() {
     let services = config_of("mode = \"services\"\n[mqtt]\nlisten = \"\"\n", &[]);
     assert_eq!((services.mqtt_url(), services.broker_listeners()), ("mqtt://127.0.0.1:3123".into(), Vec::new()));
 }
+
+#[test]
+fn a_daemon_takes_over_exactly_the_keys_that_are_declared_so() {
+    let loaded = load_text("", &[], Flags::default()).0.unwrap();
+    let of = |wanted: fn(Reload) -> bool| -> Vec<&str> {
+        let found = loaded.settings.iter().filter(|setting| wanted(setting.reload));
+        found.map(|setting| setting.key.as_str()).collect()
+    };
+    // `LiveValues::set` has a place for each of them; the first is the reload's own.
+    let live = [
+        "supervision",
+        "ws.connections_max",
+        "ws.queue_bytes_max",
+        "ws.ping_interval_s",
+        "ws.idle_timeout_s",
+        "ws.stall_max_s",
+        "auth.signup",
+        "auth.refresh_token_ttl_s",
+        "auth.challenge_ttl_s",
+        "auth.audit_entries_max",
+        "limits.mode",
+        "telemetry.log",
+    ];
+    assert_eq!(of(|reload| reload == Reload::Live), live);
+    // `Cast` reads these at each start of the actor.
+    let by_actor = [
+        "kafka.on_data_loss",
+        "stream.pairing",
+        "stream.pairing_grace_ms",
+        "stream.pairing_pending_max",
+        "stream.history_max",
+    ];
+    assert_eq!(of(|reload| matches!(reload, Reload::Actors(_))), by_actor);
+    assert_eq!(of(|_| true).len(), live.len() + by_actor.len() + of(|reload| reload == Reload::Restart).len());
+    let tree = include_str!("../../supervision.toml");
+    for setting in &loaded.settings {
+        if let Reload::Actors(starts) = setting.reload {
+            assert!(starts.iter().all(|start| tree.contains(&format!("start = \"{start}\""))), "{}", setting.key);
+        }
+    }
+}
+
+#[test]
+fn changed_keys_are_found_with_their_place_and_secrets_are_not_shown() {
+    let (old, _folder) = load_text("[mqtt]\nusername = \"u\"\npassword = \"hunter1\"\n", &[], Flags::default());
+    let text = "[limits]\nmode = \"off\"\n[mqtt]\nusername = \"u\"\npassword = \"hunter2\"\n";
+    let (new, _other) = load_text(text, &[("ORINOCO__STREAM__HISTORY_MAX", "5")], Flags::default());
+    let (old, new) = (old.unwrap(), new.unwrap());
+    let found = old.changes(&new);
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let expected =
+        ["mqtt.password: \"***\" -> \"***\"", "stream.history_max: 1000 -> 5", "limits.mode: \"on\" -> \"off\""];
+    assert_eq!(lines, expected);
+    assert!(found[0].origin.to_string().ends_with("orinoco.toml:5"));
+    assert_eq!(found[1].origin.to_string(), "ORINOCO__STREAM__HISTORY_MAX");
+    assert!(!format!("{found:?} {new:?}").contains("hunter"), "{found:?}");
+    assert_eq!(new.changes(&new), []);
+}

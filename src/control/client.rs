@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{ANSWER_BYTES_MAX, socket};
+use crate::reload::Outcome;
 
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -71,6 +72,16 @@ impl Client {
             Some(snapshot) => Ok(snapshot.take()),
             None => Err(self.protocol("it has no snapshot")),
         }
+    }
+
+    /// Has the daemon read its files again.
+    ///
+    /// # Errors
+    /// [`ControlError`]; a refusal is an [`Outcome`].
+    pub async fn reload(&mut self) -> Result<Outcome, ControlError> {
+        let mut answer = self.request(&json!({ "command": "reload" })).await?;
+        let outcome = answer.get_mut("reload").map(Value::take).unwrap_or_default();
+        serde_json::from_value(outcome).map_err(|error| self.protocol(error))
     }
 
     /// Kills the actor at `path`, where supervision.toml allows it.

@@ -18,6 +18,7 @@ use super::{CONNECTIONS_MAX, END_LOGINS_MAX, IDLE_MAX, LINE_BYTES_MAX};
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 enum Request {
     Tree,
+    Reload,
     Kill {
         path: String,
     },
@@ -98,6 +99,7 @@ async fn answer(line: &[u8], slot: &TreeSlot) -> Value {
     };
     match request {
         Request::Tree => of_tree(&|tree| json!({ "snapshot": tree.inspect() })),
+        Request::Reload => json!({ "reload": crate::reload::reload(slot).await }),
         Request::Kill { path } => of_tree(&|tree| kill_or_say_why(tree, &path)),
         #[cfg(feature = "faults")]
         Request::Strike(request) => match slot.tree() {

@@ -5,7 +5,9 @@ use orinoco_supervision::Tree;
 /// Why nothing was killed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KillError {
-    #[error("killing is not allowed; supervision.toml must say [chaos] allow_kill = true, and orinoco be started anew")]
+    #[error(
+        "killing is not allowed; supervision.toml must say [chaos] allow_kill = true, and orinoco read it again (`orinoco reload`)"
+    )]
     NotAllowed,
     #[error("{0}")]
     NotThere(String),

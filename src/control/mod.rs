@@ -5,6 +5,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `{"command":"tree"}` | `{"snapshot":{...}}`, as `orinoco_supervision::Snapshot` |
+//! | `{"command":"reload"}` | `{"reload":{"outcome":"applied","lines":[...],...}}`, as `orinoco::reload::Outcome` |
 //! | `{"command":"kill","path":"root/..."}` | `{"killed":"root/..."}`; only where supervision.toml says `[chaos] allow_kill = true` |
 //! | `{"command":"end_logins","userId":1,"reason":"disabled"}` | `{"ended":2}`; reasons are those of `EndReason` |
 //! | `{"command":"strike","target":"root/...","point":"...",...}` | `{"struck":{...}}`; only in a build with the feature `faults` |

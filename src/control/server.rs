@@ -10,6 +10,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::reload::Reloader;
+
 use super::socket::{self, SocketFile};
 use super::{CONNECTIONS_MAX, connection};
 
@@ -21,6 +23,7 @@ pub struct TreeSlot(Arc<Slot>);
 struct Slot {
     tree: OnceLock<Tree>,
     logins: OnceLock<Arc<dyn LoginStore>>,
+    reloader: OnceLock<Reloader>,
 }
 
 impl TreeSlot {
@@ -34,6 +37,16 @@ impl TreeSlot {
     pub fn fill_logins(&self, logins: Arc<dyn LoginStore>) {
         // As above.
         let _ = self.0.logins.set(logins);
+    }
+
+    /// Says who reads the files again; only the first one counts.
+    pub fn fill_reloader(&self, reloader: Reloader) {
+        // As above.
+        let _ = self.0.reloader.set(reloader);
+    }
+
+    pub(crate) fn reloader(&self) -> Option<&Reloader> {
+        self.0.reloader.get()
     }
 
     pub(crate) fn tree(&self) -> Option<&Tree> {

@@ -248,3 +248,13 @@ async fn only_a_file_that_allows_it_lets_actors_be_killed_at_points() {
         assert!(answer.starts_with("{\"error\"") && answer.contains(answered), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_reload_before_the_daemon_runs_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let running = serve(&path, Some(tree(false).await)).await;
+    let outcome = Client::connect(&path).await.unwrap().reload().await.unwrap();
+    assert_eq!(outcome, crate::reload::Outcome::Ignored { reason: "the daemon starts".to_owned() });
+    running.drain().await;
+}

@@ -51,7 +51,7 @@ pub(super) async fn create<T: Send>(
             binding,
             creator: caller.client.clone(),
             device_grant: device_grant.clone(),
-            ttl_ms: deps.auth.options.challenge_ttl_ms,
+            ttl_ms: deps.auth.policy.get().challenge_ttl_ms,
         };
         match deps.challenges.create(&new).await {
             Err(ChallengeError::Taken) => {}

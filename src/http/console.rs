@@ -126,7 +126,7 @@ fn about(deps: &HttpDeps, headers: &HeaderMap, query: &str) -> Result<Response, 
         "publicUrl": deps.auth.options.public_url,
         "socketUrl": socket_origin(deps, headers) + CENTRIFUGE_PATH,
         "streamPublic": deps.console.stream_is_public,
-        "signup": if deps.auth.options.signup_is_open { "open" } else { "closed" },
+        "signup": if deps.auth.policy.get().signup_is_open { "open" } else { "closed" },
         "version": env!("CARGO_PKG_VERSION"),
     });
     let mut response = Response::new(about.to_string().into());

@@ -14,10 +14,12 @@ use orinoco_services::{PostgresAccounts, PostgresAccountsOptions, RedisLoginStor
 
 use crate::{
     auth::{
-        AccessTokens, Auth, AuthOptions, KeyRing, LiveLogins, PasswordOptions, Passwords, RateLimits, Rotation, now_ms,
+        AccessTokens, Auth, AuthOptions, AuthPolicy, KeyRing, LiveLogins, PasswordOptions, Passwords, RateLimits,
+        Rotation, now_ms,
     },
     config::{Backend, Config, LimitsMode, Signup},
     control::LoginEnder,
+    live::Live,
 };
 
 /// `/readyz` calls the accounts by this name.
@@ -79,14 +81,8 @@ pub fn auth(config: &Config, accounts: Arc<dyn Accounts>, logins: Arc<dyn LoginS
     let rotation = Rotation { period_ms: ms(config.auth.key_rotation), token_ttl_ms };
     let keys = Arc::new(KeyRing::open(config.key_file(), rotation, now_ms()).context("auth.key_file")?);
     Ok(Auth {
-        options: AuthOptions {
-            signup_is_open: config.auth.signup == Signup::Open,
-            refresh_token_ttl_ms: ms(config.auth.refresh_token_ttl),
-            challenge_ttl_ms: ms(config.auth.challenge_ttl),
-            public_url: config.public_url(),
-            oauth_clients: config.auth.oauth_clients.clone(),
-            audit_entries_max: config.auth.audit_entries_max,
-        },
+        policy: Live::new(auth_policy(config)),
+        options: AuthOptions { public_url: config.public_url(), oauth_clients: config.auth.oauth_clients.clone() },
         tokens: AccessTokens::new(Arc::clone(&keys), config.public_url(), token_ttl_ms),
         passwords: passwords(config)?,
         limits: RateLimits::new(config.limits.mode == LimitsMode::On),
@@ -95,6 +91,16 @@ pub fn auth(config: &Config, accounts: Arc<dyn Accounts>, logins: Arc<dyn LoginS
         logins,
         keys,
     })
+}
+
+/// What may change while the daemon runs.
+pub(super) fn auth_policy(config: &Config) -> AuthPolicy {
+    AuthPolicy {
+        signup_is_open: config.auth.signup == Signup::Open,
+        refresh_token_ttl_ms: ms(config.auth.refresh_token_ttl),
+        challenge_ttl_ms: ms(config.auth.challenge_ttl),
+        audit_entries_max: config.auth.audit_entries_max,
+    }
 }
 
 /// # Errors

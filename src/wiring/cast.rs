@@ -7,7 +7,7 @@ use orinoco_actors::{
     KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper,
     LeaseKeeperArguments, LeaseKeeperMessage, Listener, ListenerArguments, MqttIngest, MqttIngestArguments,
     MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
-    StreamHubMessage, Tenure, WsLimits, WsSession,
+    StreamHubMessage, Tenure, WsSession,
 };
 use orinoco_domain::pairing::{Pairing, PairingRule};
 use orinoco_ports::{Clock, Server, SystemClock};
@@ -20,11 +20,12 @@ use super::{
 };
 use crate::{
     auth::{Auth, TokenAccess},
-    config::{Backend, Config, OnDataLoss, PairingMode},
+    config::{Backend, Config, OnDataLoss, PairingMode, Stream},
     control::{ControlServer, TreeSlot},
     http::{Access, Console, HttpDeps, HttpServer, Origins, ReplayDeps, StreamDeps, StreamTable},
+    live::Live,
     tls::TlsListeners,
-    ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
+    ws::{CentrifugeDeps, WsConnections, WsDeps, WsPolicy, WsServer},
 };
 
 /// The names of supervision.toml.
@@ -53,6 +54,9 @@ const LEASE_TIME_TO_LIVE: Duration = Duration::from_secs(3);
 /// All that the actors of one daemon share.
 pub struct Cast {
     pub config: Arc<Config>,
+    /// Of keys that actors read at each of their starts.
+    pub live: Live<Config>,
+    pub ws_policy: Live<WsPolicy>,
     pub adapters: Arc<Adapters>,
     pub auth: Arc<Auth>,
     pub health: Health,
@@ -144,27 +148,21 @@ impl Cast {
 
     fn enter_writers(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
-        let stream = self.config.stream.clone();
-        let census = self.census.clone();
-        let rule = PairingRule {
-            pairing: match stream.pairing {
-                PairingMode::Latest => Pairing::Latest,
-                PairingMode::Timestamp => Pairing::Timestamp,
-            },
-            grace_ms: i64::try_from(stream.pairing_grace.as_millis()).unwrap_or(i64::MAX),
-            pending_max: stream.pairing_pending_max,
-        };
+        let (census, live) = (self.census.clone(), self.live.clone());
         catalog.actor(
             names::WRITER,
             || RedisWriter,
-            move |_| RedisWriterArguments {
-                store: Arc::clone(&adapters.store),
-                rule,
-                history_max: stream.history_max,
-                census: census.clone(),
-                clock: clock(),
-                health: health.clone(),
-                consumers: groups.consumers.clone(),
+            move |_| {
+                let config = live.get();
+                RedisWriterArguments {
+                    store: Arc::clone(&adapters.store),
+                    rule: pairing_rule(&config.stream),
+                    history_max: config.stream.history_max,
+                    census: census.clone(),
+                    clock: clock(),
+                    health: health.clone(),
+                    consumers: groups.consumers.clone(),
+                }
             },
         );
     }
@@ -172,10 +170,7 @@ impl Cast {
     fn enter_consumers(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         let (census, lags) = (self.census.clone(), self.lags.clone());
-        let on_data_loss = match self.config.kafka.on_data_loss {
-            OnDataLoss::Earliest => DataLossPolicy::Earliest,
-            OnDataLoss::Halt => DataLossPolicy::Halt,
-        };
+        let live = self.live.clone();
         catalog.actor(
             names::CONSUMER,
             || KafkaConsumer,
@@ -185,7 +180,10 @@ impl Cast {
                 producer: groups.producer.clone(),
                 leases: groups.leases.clone(),
                 partitions: adapters.partitions.count(),
-                on_data_loss,
+                on_data_loss: match live.get().kafka.on_data_loss {
+                    OnDataLoss::Earliest => DataLossPolicy::Earliest,
+                    OnDataLoss::Halt => DataLossPolicy::Halt,
+                },
                 census: census.clone(),
                 clock: clock(),
                 health: health.clone(),
@@ -316,8 +314,7 @@ impl Cast {
             hubs: groups.hubs.clone(),
             partitions: self.adapters.partitions.count(),
             store: Arc::clone(&self.adapters.store),
-            limits: WsLimits { queue_bytes_max: ws.queue_bytes_max, stall_max: ws.stall_max },
-            timing: WsTiming { ping_interval: ws.ping_interval, idle_timeout: ws.idle_timeout },
+            policy: self.ws_policy.clone(),
         })
     }
 }
@@ -349,6 +346,17 @@ impl Groups {
             producer: catalog.group(names::PRODUCER),
             ingest: catalog.group(names::INGEST),
         }
+    }
+}
+
+fn pairing_rule(stream: &Stream) -> PairingRule {
+    PairingRule {
+        pairing: match stream.pairing {
+            PairingMode::Latest => Pairing::Latest,
+            PairingMode::Timestamp => Pairing::Timestamp,
+        },
+        grace_ms: i64::try_from(stream.pairing_grace.as_millis()).unwrap_or(i64::MAX),
+        pending_max: stream.pairing_pending_max,
     }
 }
 

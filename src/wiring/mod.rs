@@ -6,6 +6,7 @@
 //! | `adapters` | which adapter each port gets |
 //! | `cast` | which actor is given what |
 //! | `login` | the same for the login's actors |
+//! | `live_values` | what a daemon takes over while it runs, and where it goes |
 //! | `probes` | how each backend is asked whether it is well |
 //! | `read_only_log` | the embedded log for commands |
 //! | `gauges` | what is measured when metrics are asked for |
@@ -14,6 +15,7 @@ mod accounts;
 mod adapters;
 mod cast;
 mod gauges;
+mod live_values;
 mod login;
 mod probes;
 mod read_only_log;
@@ -22,4 +24,5 @@ pub use accounts::{accounts, auth, passwords, shared_logins, watch_accounts};
 pub use adapters::{Adapters, Partitions, dead_letters};
 pub use cast::{Cast, catalog_of_names};
 pub use gauges::Gauges;
+pub use live_values::{LiveValues, ws_policy};
 pub use probes::probes;

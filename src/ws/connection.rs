@@ -95,7 +95,7 @@ pub(super) async fn run(on_upgrade: OnUpgrade, admitted: Admitted, deps: Arc<WsD
     let end = match Box::pin(connection.begin(begun, &admitted, &deps)).await {
         Ok(Begun { session, closed, credential }) => {
             let leave = Leave::of(credential, &*deps.access, admitted.place.farewell());
-            connection.accompany(session, closed, deps.timing, leave).await
+            connection.accompany(session, closed, deps.policy.get().timing, leave).await
         }
         Err(end) => end,
     };
@@ -226,7 +226,7 @@ impl Connection {
             hubs: deps.hubs.clone(),
             partitions,
             store: Arc::clone(&deps.store),
-            limits: deps.limits,
+            limits: deps.policy.get().limits,
             done,
         }
     }

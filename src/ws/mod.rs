@@ -33,7 +33,7 @@ use orinoco_actors::{StreamHubMessage, WsLimits, WsSession};
 use orinoco_ports::CoordinateStore;
 use orinoco_supervision::{Group, Pool};
 
-use crate::{http::Access, tls::ListenerTls};
+use crate::{http::Access, live::Live, tls::ListenerTls};
 
 pub use centrifuge::CentrifugeDeps;
 pub use registry::{WsConnection, WsConnections};
@@ -55,6 +55,13 @@ pub struct WsDeps {
     pub hubs: Group<StreamHubMessage>,
     pub partitions: u32,
     pub store: Arc<dyn CoordinateStore>,
+    /// Of each socket that is opened.
+    pub policy: Live<WsPolicy>,
+}
+
+/// What holds for a socket from its beginning to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct WsPolicy {
     pub limits: WsLimits,
     pub timing: WsTiming,
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,7 +33,7 @@ pub struct WsConnection {
 
 /// All open sockets. Policy at the bound: a further one is turned away (503).
 pub struct WsConnections {
-    connections_max: usize,
+    connections_max: AtomicUsize,
     open: Mutex<Open>,
     count: watch::Sender<usize>,
     leaving: watch::Sender<Option<Leaving>>,
@@ -53,7 +56,7 @@ impl WsConnections {
     #[must_use]
     pub fn new(connections_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            connections_max,
+            connections_max: AtomicUsize::new(connections_max),
             open: Mutex::default(),
             count: watch::Sender::new(0),
             leaving: watch::Sender::new(None),
@@ -68,6 +71,11 @@ impl WsConnections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Lets so many in from now on; who is in stays.
+    pub fn set_connections_max(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
     }
 
     /// Waits until all are closed: for the daemon's end, after the tree's.
@@ -101,7 +109,7 @@ impl WsConnections {
     /// Lets a socket in; `None` at the bound. It counts until the place is dropped.
     pub(super) fn admit(self: &Arc<Self>, client_ip: IpAddr) -> Option<Place> {
         let mut open = self.open();
-        if open.by_id.len() >= self.connections_max {
+        if open.by_id.len() >= self.connections_max.load(Ordering::Relaxed) {
             return None;
         }
         open.last_id += 1;

@@ -33,6 +33,7 @@ mod openapi;
 mod outages;
 mod parts;
 mod produce_retries;
+mod reload;
 mod replay;
 mod rest;
 mod resume;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Frame, Load, LoadPlan, Mode, Repeats, Said, Setup, World, campaign, turn, until};
 
-const TREE: &str = include_str!("../../supervision.toml");
+pub(crate) const TREE: &str = include_str!("../../supervision.toml");
 
 /// So often a session is killed; 1,000 times in a campaign.
 const KILLS: usize = 5;
@@ -38,7 +38,7 @@ fn incarnations(world: &World) -> BTreeMap<String, u64> {
 }
 
 /// Kills an actor; waits until it runs again, and returns the paths that began again with it, those below `stream` only.
-async fn restarted_by_killing(world: &World, path: &str) -> Vec<String> {
+pub(crate) async fn restarted_by_killing(world: &World, path: &str) -> Vec<String> {
     let before = incarnations(world);
     let killed = world.command(&["tree", "--kill", path]);
     assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));

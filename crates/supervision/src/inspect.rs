@@ -80,6 +80,9 @@ pub struct NodeSnapshot {
     pub period_ms: Option<u64>,
     /// Where it is in its life.
     pub status: Status,
+    /// Of the actor that runs: ractor's process id, which no other actor of this process has or had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u64>,
     /// 0 at the first start, one more at each further one.
     pub incarnation: u64,
     /// How often it failed and was scheduled to start again.
@@ -285,6 +288,7 @@ fn node_snapshot(node: &Arc<Node>, children_max: usize, now: Instant) -> NodeSna
         intensity: conduct.map(|conduct| conduct.rules.intensity),
         period_ms: conduct.map(|conduct| ms(conduct.rules.period)),
         status: record.status,
+        pid: record.actor.as_ref().map(|actor| actor.get_id().pid()),
         incarnation: record.starts.saturating_sub(1),
         restarts: record.restarts,
         restarts_in_period: record.restarts_in_period + pool_restarts,

@@ -211,6 +211,14 @@ impl Daemon {
         self.process.signal(Signal::CONT)
     }
 
+    /// SIGHUP: it reads its files again.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.process.signal(Signal::HUP)
+    }
+
     /// Sets how large a file may become that it writes to (the soft limit of RLIMIT_FSIZE), bytes; `None`: as large as may be.
     ///
     /// # Errors

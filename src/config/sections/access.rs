@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::kind::{List, Number, OneOf, Optional, Words, choice, hours, path, seconds};
-use super::super::reader::{Fallback::Fixed, section};
+use super::super::reader::{Fallback::Fixed, Reload::Live, section};
 
 choice! {
     /// Who may make an account.
@@ -37,13 +37,13 @@ section! {
     /// Accounts and tokens.
     Auth = "auth" {
         /// Whether anyone may make an account (`open`) or only an administrator (`closed`).
-        signup: Signup = "signup", OneOf::new(), Fixed("open");
+        signup: Signup = "signup", OneOf::new(), Fixed("open"), Live;
         /// Seconds for which an access token is valid.
         access_token_ttl: Duration = "access_token_ttl_s", seconds(1..=86_400), Fixed("300");
         /// Seconds for which a refresh token is valid.
-        refresh_token_ttl: Duration = "refresh_token_ttl_s", seconds(1..=31_536_000), Fixed("604800");
+        refresh_token_ttl: Duration = "refresh_token_ttl_s", seconds(1..=31_536_000), Fixed("604800"), Live;
         /// Seconds for which a QR challenge is valid.
-        challenge_ttl: Duration = "challenge_ttl_s", seconds(1..=3600), Fixed("120");
+        challenge_ttl: Duration = "challenge_ttl_s", seconds(1..=3600), Fixed("120"), Live;
         /// OAuth's public clients, by their `client_id`; they have no secret.
         oauth_clients: Vec<String> = "oauth_clients", List { of: client_id(), count_max: 64 }, Fixed("orinoco-cli,orinoco-web");
         /// The file of the keys that sign and derive; made when missing, shared by daemons. Where this is empty: `keys.json` in
@@ -63,7 +63,7 @@ section! {
         /// Passwords that wait for that; at the limit a login gets 503.
         password_waiting_max: usize = "password_waiting_max", Number::new(1..=10_000), Fixed("64");
         /// Lines of the audit log that are kept; at the limit the oldest go.
-        audit_entries_max: u32 = "audit_entries_max", Number::new(1000..=10_000_000), Fixed("100000");
+        audit_entries_max: u32 = "audit_entries_max", Number::new(1000..=10_000_000), Fixed("100000"), Live;
     }
 }
 
@@ -81,6 +81,6 @@ section! {
     /// Limits for one address and one account.
     Limits = "limits" {
         /// `off` lifts them; those of the daemon as a whole still hold.
-        mode: LimitsMode = "mode", OneOf::new(), Fixed("on");
+        mode: LimitsMode = "mode", OneOf::new(), Fixed("on"), Live;
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::kind::{
     Flag, List, Number, OneOf, Optional, Url, address, choice, hours, milliseconds, topic_prefix,
 };
-use super::super::reader::{Fallback::Fixed, Fallback::OfMode, section};
+use super::super::reader::{Fallback::Fixed, Fallback::OfMode, Reload::Actors, section};
 use super::super::value::{HostPort, Scheme, ServiceUrl};
 use super::Backend;
 
@@ -39,7 +39,7 @@ section! {
         create_topics: bool = "create_topics", Flag, Fixed("true");
         /// What happens when records that were next are gone: `earliest` goes on with the first ones left, `halt` waits for
         /// somebody to look. Either raises an alarm.
-        on_data_loss: OnDataLoss = "on_data_loss", OneOf::new(), Fixed("earliest");
+        on_data_loss: OnDataLoss = "on_data_loss", OneOf::new(), Fixed("earliest"), Actors(&["KafkaConsumer"]);
         /// Milliseconds for a call to the servers.
         call_timeout: Duration = "call_timeout_ms", milliseconds(100..=60_000), Fixed("5000");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::super::kind::{List, Number, Optional, Url, address, network, origin, path, seconds};
-use super::super::reader::{Fallback::Fixed, section};
+use super::super::reader::{Fallback::Fixed, Reload::Live, section};
 use super::super::value::{HostPort, ServiceUrl};
 
 section! {
@@ -46,16 +46,16 @@ section! {
         /// `ws.listen`.
         public_url: Option<ServiceUrl> = "public_url", Optional(Url(&[("ws", 80), ("wss", 443)])), Fixed("");
         /// Sockets at a time; a further one gets 503. Each needs a file descriptor.
-        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("100000");
+        connections_max: usize = "connections_max", Number::new(1..=1_000_000), Fixed("100000"), Live;
         /// Bytes queued for one client. At the limit only the newest value of each device is kept, then the socket is closed
         /// with 3008.
-        queue_bytes_max: usize = "queue_bytes_max", Number::new(4096..=67_108_864), Fixed("262144");
+        queue_bytes_max: usize = "queue_bytes_max", Number::new(4096..=67_108_864), Fixed("262144"), Live;
         /// Seconds between pings.
-        ping_interval: Duration = "ping_interval_s", seconds(1..=3600), Fixed("25");
+        ping_interval: Duration = "ping_interval_s", seconds(1..=3600), Fixed("25"), Live;
         /// Seconds without a sign of life after which a socket is closed.
-        idle_timeout: Duration = "idle_timeout_s", seconds(2..=86_400), Fixed("60");
+        idle_timeout: Duration = "idle_timeout_s", seconds(2..=86_400), Fixed("60"), Live;
         /// Seconds for which a client may take nothing of what waits for it.
-        stall_max: Duration = "stall_max_s", seconds(1..=3600), Fixed("10");
+        stall_max: Duration = "stall_max_s", seconds(1..=3600), Fixed("10"), Live;
     }
 }
 

@@ -17,7 +17,7 @@ pub use stream::{PairingMode, Stream};
 use std::path::PathBuf;
 
 use super::kind::{OneOf, Optional, choice, log_directives, path};
-use super::reader::{Fallback::Fixed, section};
+use super::reader::{Fallback::Fixed, Reload::Live, section};
 
 choice! {
     /// A set of defaults: which backends are used.
@@ -68,7 +68,7 @@ section! {
         data_dir: PathBuf = "data_dir", path(), Fixed("orinoco-data");
         /// The file of the actor tree. Where this is empty, `supervision.toml` in the working directory, and where there is
         /// none, the one that was built in.
-        supervision: Option<PathBuf> = "supervision", Optional(path()), Fixed("");
+        supervision: Option<PathBuf> = "supervision", Optional(path()), Fixed(""), Live;
     }
 }
 
@@ -78,6 +78,6 @@ section! {
         /// For people or for machines.
         log_format: LogFormat = "log_format", OneOf::new(), Fixed("text");
         /// What is logged.
-        log: String = "log", log_directives(), Fixed("info");
+        log: String = "log", log_directives(), Fixed("info"), Live;
     }
 }

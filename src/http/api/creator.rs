@@ -56,10 +56,10 @@ pub(super) fn cookie_to_bind(request: &Request) -> Result<CookieSecret, Problem>
 
 /// Gives the browser its cookie.
 pub(super) fn set_cookie(response: &mut Response, request: &Request, secret: &CookieSecret) {
-    let options = &request.auth().options;
-    let name = name(&options.public_url);
+    let auth = request.auth();
+    let name = name(&auth.options.public_url);
     let secure = if name == COOKIE_SECURE { "; Secure" } else { "" };
-    let max_age_s = options.challenge_ttl_ms / 1000 + COOKIE_LONGER_S;
+    let max_age_s = auth.policy.get().challenge_ttl_ms / 1000 + COOKIE_LONGER_S;
     let text = format!("{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}", secret.expose());
     // Printable ASCII, all of it.
     if let Ok(mut value) = HeaderValue::from_str(&text) {

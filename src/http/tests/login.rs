@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use super::world::{Answer, World, exchange};
 use crate::{
     auth::{
-        AccessTokens, Auth, AuthOptions, KeyRing, LiveLogins, Password, PasswordOptions, Passwords, RateLimits,
-        Rotation, now_ms,
+        AccessTokens, Auth, AuthOptions, AuthPolicy, KeyRing, LiveLogins, Password, PasswordOptions, Passwords,
+        RateLimits, Rotation, now_ms,
     },
     http::{HttpServer, PublicOnly},
+    live::Live,
 };
 
 pub(crate) const PUBLIC_URL: &str = "http://127.0.0.1:8090";
@@ -49,13 +50,15 @@ impl LoginWorld {
         let cheap = PasswordOptions { log2_n: 4, r: 8, p: 1, hashes_max: 4, waiting_max: 1000 };
         let auth = Arc::new(Auth {
             options: AuthOptions {
+                public_url: PUBLIC_URL.to_owned(),
+                oauth_clients: vec!["orinoco-cli".to_owned(), "orinoco-web".to_owned()],
+            },
+            policy: Live::new(AuthPolicy {
                 signup_is_open: true,
                 refresh_token_ttl_ms: 604_800_000,
                 challenge_ttl_ms: 120_000,
-                public_url: PUBLIC_URL.to_owned(),
-                oauth_clients: vec!["orinoco-cli".to_owned(), "orinoco-web".to_owned()],
                 audit_entries_max: 1000,
-            },
+            }),
             accounts: accounts.clone(),
             logins: logins.clone(),
             tokens: AccessTokens::new(Arc::clone(&keys), PUBLIC_URL.to_owned(), TOKEN_TTL_MS),

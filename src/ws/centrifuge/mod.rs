@@ -24,7 +24,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
-    WsDeps,
+    WsDeps, WsPolicy, WsTiming,
     connection::{Cause, Connection, End, LOGIN_ENDED, Leave, OVERLOADED, SESSION_END_TIMEOUT, upgraded},
     registry::{Farewell, Place},
 };
@@ -78,6 +78,7 @@ struct Stay {
     /// Told when the session has answered the commands that it was given.
     handled: Option<oneshot::Receiver<()>>,
     ping_at: Instant,
+    timing: WsTiming,
 }
 
 impl Client {
@@ -101,11 +102,14 @@ impl Client {
         }
         let leave = leave(&viewer, deps, place.farewell());
         let (done, closed) = oneshot::channel();
-        let arguments = self.arguments(id, viewer, place, deps, done).ok_or(End::Close(Close::SERVER_ERROR))?;
+        let policy = deps.policy.get();
+        let arguments =
+            self.arguments(id, viewer, (place, &policy), deps, done).ok_or(End::Close(Close::SERVER_ERROR))?;
         match deps.centrifuge.sessions.start_child_with(place.session_id(), ChildStart::once(arguments)).await {
             Ok(session) => {
-                let ping_at = Instant::now() + deps.timing.ping_interval;
-                Ok(Stay { session, closed, user_id, leave, handled: None, ping_at })
+                let timing = policy.timing;
+                let ping_at = Instant::now() + timing.ping_interval;
+                Ok(Stay { session, closed, user_id, leave, handled: None, ping_at, timing })
             }
             Err(StartChildError::PoolFull { .. }) => Err(End::Close(OVERLOADED)),
             Err(error) => {
@@ -138,7 +142,7 @@ impl Client {
         &self,
         id: u32,
         viewer: Viewer,
-        place: &Place,
+        (place, policy): (&Place, &WsPolicy),
         deps: &WsDeps,
         done: oneshot::Sender<Close>,
     ) -> Option<CentrifugeSessionArguments> {
@@ -148,7 +152,7 @@ impl Client {
             client: client_id()?,
             user: user.unwrap_or_default(),
             ttl_s: token::ttl_s(&viewer),
-            ping_s: deps.timing.ping_interval.as_secs().max(1),
+            ping_s: policy.timing.ping_interval.as_secs().max(1),
         };
         Some(CentrifugeSessionArguments {
             session: place.session_id(),
@@ -159,7 +163,7 @@ impl Client {
             partitions: deps.partitions,
             store: Arc::clone(&deps.store),
             presence: Arc::clone(&deps.centrifuge.presence),
-            limits: deps.limits,
+            limits: policy.limits,
             done,
         })
     }
@@ -188,7 +192,7 @@ impl Client {
             if let Err(end) = self.hand_over(&mut stay, deps).await {
                 break end;
             }
-            let wake_at = self.wake_at(&stay, deps);
+            let wake_at = self.wake_at(&stay);
             let step = tokio::select! {
                 word = &mut stay.closed => return End::Close(word.unwrap_or(Close::SERVER_ERROR)),
                 cause = stay.leave.ended() => Err(End::Close(match cause {
@@ -202,7 +206,7 @@ impl Client {
                 readable = self.connection.readable(), if stay.handled.is_none() && self.commands.is_empty() => {
                     readable.and_then(|()| self.connection.read(&mut self.texts))
                 }
-                () = sleep_until(wake_at) => self.check(&mut stay, deps),
+                () = sleep_until(wake_at) => self.check(&mut stay),
             };
             if let Err(end) = step {
                 break end;
@@ -288,8 +292,8 @@ impl Client {
     }
 
     /// When it is to be looked whether the client lives, and may stay.
-    fn wake_at(&self, stay: &Stay, deps: &WsDeps) -> Instant {
-        let mut wake_at = stay.ping_at.min(self.connection.heard_at + deps.timing.idle_timeout);
+    fn wake_at(&self, stay: &Stay) -> Instant {
+        let mut wake_at = stay.ping_at.min(self.connection.heard_at + stay.timing.idle_timeout);
         if let Some(until) = stay.leave.until {
             wake_at = wake_at.min(until);
         }
@@ -301,16 +305,16 @@ impl Client {
     }
 
     /// Pings the client; ends one that has been silent for too long, or whose token has expired.
-    fn check(&self, stay: &mut Stay, deps: &WsDeps) -> Result<(), End> {
+    fn check(&self, stay: &mut Stay) -> Result<(), End> {
         let now = Instant::now();
         if stay.leave.has_expired() {
             return Err(End::Close(Close::EXPIRED));
         }
-        if now >= self.connection.heard_at + deps.timing.idle_timeout {
+        if now >= self.connection.heard_at + stay.timing.idle_timeout {
             return Err(End::Close(Close::NO_PONG));
         }
         if now >= stay.ping_at {
-            stay.ping_at = now + deps.timing.ping_interval;
+            stay.ping_at = now + stay.timing.ping_interval;
             // Full: much goes out to this client, which is as good as a ping. Down: its end is on its way.
             let _ = stay.session.try_send(CentrifugeSessionMessage::Ping);
         }

@@ -19,8 +19,9 @@ use crate::{
         Access,
         tests::world::{Answer, PARTITIONS, World, address},
     },
+    live::Live,
     tls::ListenerTls,
-    ws::{CentrifugeDeps, WsConnections, WsDeps, WsServer, WsTiming},
+    ws::{CentrifugeDeps, WsConnections, WsDeps, WsPolicy, WsServer, WsTiming},
 };
 
 pub(super) const FIN: u8 = 0x80;
@@ -64,8 +65,10 @@ impl Port {
             hubs: world.hubs.clone(),
             partitions: PARTITIONS,
             store: Arc::clone(&world.store) as Arc<dyn CoordinateStore>,
-            limits: WsLimits { queue_bytes_max, stall_max: Duration::from_secs(5) },
-            timing: WsTiming { ping_interval: Duration::from_secs(25), idle_timeout: Duration::from_secs(60) },
+            policy: Live::new(WsPolicy {
+                limits: WsLimits { queue_bytes_max, stall_max: Duration::from_secs(5) },
+                timing: WsTiming { ping_interval: Duration::from_secs(25), idle_timeout: Duration::from_secs(60) },
+            }),
         });
         Self { running: server.start().await.unwrap(), connections, world }
     }
