@@ -20,7 +20,7 @@ use std::{
 };
 
 use orinoco_ports::{Clock as _, SystemClock};
-use orinoco_supervision::{Plan, Tree};
+use orinoco_supervision::{Plan, ReloadError, Tree};
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, Semaphore},
@@ -75,6 +75,12 @@ struct Refusal {
 impl Refusal {
     fn bad(error: &impl std::fmt::Display) -> Self {
         Self { lines: error.to_string().lines().map(str::to_owned).collect(), is_bad_configuration: true }
+    }
+}
+
+impl From<ReloadError> for Refusal {
+    fn from(error: ReloadError) -> Self {
+        Self { is_bad_configuration: matches!(error, ReloadError::Plan(_)), ..Self::bad(&error) }
     }
 }
 
@@ -158,15 +164,16 @@ impl Inner {
         plan: Plan,
         changes: &[Changed],
     ) -> Result<(Vec<String>, impl Future<Output = ()> + Send + use<>), Refusal> {
-        let misfit = self.tree.compare(&plan).err();
+        let misfit = self.tree.compare(&plan).err().map(Refusal::from);
         let fixed: Vec<&Changed> = changes.iter().filter(|changed| changed.reload == Reload::Restart).collect();
         if !fixed.is_empty() {
             let line = |changed: &&Changed| format!("{}: {changed}: takes a restart of orinoco", changed.origin);
             let mut lines: Vec<String> = fixed.iter().map(line).collect();
-            lines.extend(misfit.iter().flat_map(|error| Refusal::bad(error).lines));
-            return Err(Refusal { lines, is_bad_configuration: misfit.is_some() });
+            let is_bad_configuration = misfit.as_ref().is_some_and(|misfit| misfit.is_bad_configuration);
+            lines.extend(misfit.into_iter().flat_map(|misfit| misfit.lines));
+            return Err(Refusal { lines, is_bad_configuration });
         }
-        let (diff, arranged) = self.tree.reload(plan).map_err(|error| Refusal::bad(&error))?;
+        let (diff, arranged) = self.tree.reload(plan)?;
         self.values.set(&next.config);
         let starts: BTreeSet<&str> = changes.iter().flat_map(|changed| actors(changed.reload)).copied().collect();
         let renewed = self.tree.renew(&starts.into_iter().collect::<Vec<_>>());

@@ -150,7 +150,17 @@ async fn a_key_that_takes_a_restart_is_named_and_nothing_is_taken_over() {
     let outcome: Value = serde_json::from_slice(&outcome.stdout).unwrap();
     assert_eq!((&outcome["outcome"], &outcome["isBadConfiguration"]), (&json!("refused"), &json!(false)));
     assert_eq!(world.json(&["tree", "--json"])[0]["root"]["children"][1]["strategy"], "one_for_one");
+    let text = tree(("partitions = 4", "partitions = 5"));
+    let line = text.lines().position(|line| line == "id = \"challenges\"").unwrap();
+    write(&world, "supervision.toml", &text);
+    write(&world, "orinoco.toml", "");
+    let (code, said_of_tree) = said(&world.command(&["reload"]));
+    let expected = format!(
+        "supervision.toml:{line}: `partitions` of `root/login/challenges` changes from 4 to 5: that takes a restart of the program\n"
+    );
+    assert_eq!((code, said_of_tree), (Some(1), expected));
     // With a restart it holds.
+    write(&world, "supervision.toml", &tree((STREAM, &STREAM.replace("one_for_one", "one_for_all"))));
     world.daemon.restart().await.unwrap();
     assert_eq!(world.json(&["tree", "--json"])[0]["root"]["children"][1]["strategy"], "one_for_all");
     assert_eq!(said(&world.command(&["reload"])), (Some(0), "nothing changed\n".to_owned()));
@@ -199,6 +209,44 @@ async fn live_keys_hold_at_once_and_others_restart_their_actors_alone() {
     })
     .await;
     world.daemon.wait_until_ready(DEADLINE).await.unwrap();
+}
+
+/// Whether a process has a handler for SIGHUP: without one it ends.
+fn hears_hangup(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 == 1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_comes_while_the_daemon_starts_or_stops_is_ignored() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    world.daemon.terminate().await.unwrap();
+    // A Kafka that never answers makes both take their time.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let brokers = silent.local_addr().unwrap();
+    let kafka = format!("[kafka]\nbackend = \"service\"\nbrokers = [\"{brokers}\"]\ncall_timeout_ms = 5000\n");
+    write(&world, "orinoco.toml", &kafka);
+    world.daemon.start_without_waiting().unwrap();
+    let pid = world.daemon.pid().unwrap();
+    until("the handler", async || hears_hangup(pid).then_some(())).await;
+    world.daemon.hang_up().unwrap();
+    let logs =
+        async |what: &str| until(what, async || world.daemon.stderr().unwrap().contains(what).then_some(())).await;
+    logs("the reload is ignored reason=\"the daemon starts\"").await;
+
+    until("the daemon", async || world.metric("orinoco_reloads_total{outcome=\"ignored\"}").await).await;
+    world.device().await.move_to(&unique_name("d"), 1.0, 2.0).await;
+    let (ended, ()) = tokio::join!(world.daemon.terminate(), async {
+        until("the end begins", async || {
+            // The first one was ended before.
+            (world.daemon.stderr().unwrap().matches(" stopping").count() == 2).then_some(())
+        })
+        .await;
+        world.daemon.hang_up().unwrap();
+        logs("the reload is ignored reason=\"the daemon stops\"").await;
+    });
+    assert!(ended.unwrap().success());
 }
 
 for_both_modes! {

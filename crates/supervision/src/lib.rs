@@ -52,4 +52,4 @@ pub use inspect::{
 };
 pub use plan::{Diff, Plan, PlanError};
 pub use pool::{ChildStart, Key, Pool, StartChildError};
-pub use tree::{Exit, NotFound, Tree, TreeError};
+pub use tree::{Exit, NotFound, ReloadError, Tree, TreeError};

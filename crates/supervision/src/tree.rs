@@ -66,6 +66,18 @@ pub enum TreeError {
     Ended,
 }
 
+/// A plan that a running tree does not take over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The plan does not fit the program: that would not start with it either.
+    #[error(transparent)]
+    Plan(PlanError),
+    /// The program has to be started anew for it: an actor that others have the address of would move, a pool would have another number of
+    /// partitions, the root would be another one.
+    #[error(transparent)]
+    Restart(PlanError),
+}
+
 /// Nothing runs at a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no actor runs at `{path}`")]
@@ -265,21 +277,24 @@ impl Tree {
     /// What would change with another plan. Changes nothing.
     ///
     /// # Errors
-    /// The plan does not fit the program, or not the running tree: an actor that others have the address of would move, a pool would have
-    /// another number of partitions, the root would be another one. Those take a restart of the program.
-    pub fn compare(&self, plan: &Plan) -> Result<Diff, PlanError> {
+    /// [`ReloadError`], with all that is wrong.
+    pub fn compare(&self, plan: &Plan) -> Result<Diff, ReloadError> {
         self.prepare(&lock(&self.0.present), plan).map(|(diff, _)| diff)
     }
 
-    fn prepare(&self, present: &Present, plan: &Plan) -> Result<(Diff, Seats), PlanError> {
-        plan.check(&self.0.catalog)?;
+    fn prepare(&self, present: &Present, plan: &Plan) -> Result<(Diff, Seats), ReloadError> {
+        plan.check(&self.0.catalog).map_err(ReloadError::Plan)?;
         let diff = Diff::between(&present.plan, plan);
         if diff.changes().iter().any(|change| matches!(change, Change::Root(_))) {
             let message = "another root takes a restart of the program".to_owned();
-            return Err(PlanError::new(&plan.file, vec![Problem { line: plan.root.line, message }]));
+            return Err(ReloadError::Restart(PlanError::new(
+                &plan.file,
+                vec![Problem { line: plan.root.line, message }],
+            )));
         }
         let mut seats = present.seats.clone();
-        seats.assign(&plan.root, &self.0.catalog).map_err(|problems| PlanError::new(&plan.file, problems))?;
+        let assigned = seats.assign(&plan.root, &self.0.catalog);
+        assigned.map_err(|problems| ReloadError::Restart(PlanError::new(&plan.file, problems)))?;
         Ok((diff, seats))
     }
 
@@ -292,7 +307,7 @@ impl Tree {
     ///
     /// # Errors
     /// As [`Tree::compare`]; nothing has changed then.
-    pub fn reload(&self, plan: Plan) -> Result<(Diff, impl Future<Output = ()> + Send + use<>), PlanError> {
+    pub fn reload(&self, plan: Plan) -> Result<(Diff, impl Future<Output = ()> + Send + use<>), ReloadError> {
         let mut present = lock(&self.0.present);
         let (diff, seats) = self.prepare(&present, &plan)?;
         for (start, count) in seats.counts() {

@@ -16,6 +16,8 @@ struct Node {
     id: String,
     kind: String,
     strategy: Option<String>,
+    intensity: Option<u32>,
+    period_ms: Option<u64>,
     status: String,
     restarts: u64,
     restart_in_ms: Option<u64>,
@@ -145,6 +147,9 @@ fn note(node: &Node) -> String {
     if let Some(strategy) = &node.strategy {
         notes.push(strategy.clone());
     }
+    if let (Some(intensity), Some(period_ms)) = (node.intensity, node.period_ms) {
+        notes.push(format!("{intensity} restarts in {}", age(period_ms)));
+    }
     if let Some(pool) = &node.pool {
         notes.push(format!(
             "{} of {} live, {} started, {} restarted, {} given up",
@@ -202,7 +207,7 @@ mod tests {
         let snapshot = json!({
             "actors": 4,
             "root": {
-                "id": "root", "path": "root", "kind": "supervisor", "strategy": "one_for_one", "status": "running",
+                "id": "root", "path": "root", "kind": "supervisor", "strategy": "one_for_one", "intensity": 5, "period_ms": 60000, "status": "running",
                 "incarnation": 0, "restarts": 0, "restarts_in_period": 1,
                 "children": [
                     {
@@ -226,7 +231,7 @@ mod tests {
         let view: TreeView = serde_json::from_value(snapshot).unwrap();
         let expected = [
             "actor       status             restarts  mailbox  handled  p99 wait  p99 work",
-            "root        running                   0                                        one_for_one",
+            "root        running                   0                                        one_for_one; 5 restarts in 60 s",
             "  writer.0  restarting in 1 s         3     7/64    12345    900 us    2.3 ms  0 rejected, 2 dropped; in batch for 4 s; failed 2 min ago: Redis is away",
             "  sockets   running                   0                                        simple_one_for_one; 2 of 10 live, 5 started, 0 restarted, 1 given up",
             "4 actors\n",
