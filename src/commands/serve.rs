@@ -16,7 +16,6 @@ use super::{
 use crate::{
     config::{Config, ConfigError, Flags, Loaded},
     control::TreeSlot,
-    live::Live,
     meters,
     reload::{self, ReloadDeps, Reloader},
     telemetry::LogFilter,
@@ -75,13 +74,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
         tree: slot.clone(),
         tls: Arc::clone(&tls),
     };
-    let values = LiveValues {
-        config: Live::new(loaded.config.clone()),
-        ws_policy: Live::new(wiring::ws_policy(&config)),
-        connections: Arc::clone(&connections),
-        auth: Arc::clone(&auth),
-        log: origins.log,
-    };
+    let values = LiveValues::new(&config, Arc::clone(&connections), Arc::clone(&auth), origins.log);
     let cast = Cast {
         config: Arc::clone(&config),
         live: values.config.clone(),
@@ -128,10 +121,17 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
     reloader.close();
     match exit {
         None => stop(&tree, &connections).await,
-        Some(Exit::Shutdown | Exit::AutoShutdown) => Ok(ExitCode::SUCCESS),
-        Some(Exit::Escalated { supervisor, reason }) => {
+        Some(exit) => Ok(ended(exit)),
+    }
+}
+
+/// The tree ended by itself.
+fn ended(exit: Exit) -> ExitCode {
+    match exit {
+        Exit::Shutdown | Exit::AutoShutdown => ExitCode::SUCCESS,
+        Exit::Escalated { supervisor, reason } => {
             tracing::error!(%supervisor, %reason, "gave up");
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
     }
 }

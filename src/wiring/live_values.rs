@@ -24,6 +24,13 @@ pub struct LiveValues {
 }
 
 impl LiveValues {
+    /// Of a daemon that starts with this configuration.
+    #[must_use]
+    pub fn new(config: &Config, connections: Arc<WsConnections>, auth: Arc<Auth>, log: LogFilter) -> Self {
+        let (config, ws_policy) = (Live::new(config.clone()), Live::new(ws_policy(config)));
+        Self { config, ws_policy, connections, auth, log }
+    }
+
     /// Puts every value in its place: the one of each key that is declared `Reload::Live` or `Reload::Actors`. `supervision` is the
     /// reload's own.
     pub fn set(&self, config: &Config) {
@@ -37,8 +44,7 @@ impl LiveValues {
 }
 
 /// What holds for sockets that are opened.
-#[must_use]
-pub fn ws_policy(config: &Config) -> WsPolicy {
+fn ws_policy(config: &Config) -> WsPolicy {
     let ws = &config.ws;
     WsPolicy {
         limits: WsLimits { queue_bytes_max: ws.queue_bytes_max, stall_max: ws.stall_max },

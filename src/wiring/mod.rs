@@ -24,5 +24,5 @@ pub use accounts::{accounts, auth, passwords, shared_logins, watch_accounts};
 pub use adapters::{Adapters, Partitions, dead_letters};
 pub use cast::{Cast, catalog_of_names};
 pub use gauges::Gauges;
-pub use live_values::{LiveValues, ws_policy};
+pub use live_values::LiveValues;
 pub use probes::probes;
