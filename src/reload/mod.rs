@@ -2,11 +2,11 @@
 //!
 //! Invariants: both files are read and checked as at the start, with the same layers, before anything changes; one mistake, or one changed
 //! key that takes a start of the process, and nothing changes at all, so that what runs is always the state of one pair of files. Reloads
-//! come one after the other; at most [`RELOADS_MAX`] are under way or wait, a further one is ignored. None comes before the daemon runs, or
+//! come one after the other; at most `RELOADS_MAX` are under way or wait, a further one is ignored. None comes before the daemon runs, or
 //! once it stops.
 //!
-//! What is taken over, in this order ([`Inner::take_over`]): the tree, the values that are read at each use, the actors that read theirs when
-//! they start. Whatever else is read from files, certificates for instance, is read and checked in [`read`] and taken over there.
+//! What is taken over, in this order (`Inner::take_over`): the tree, the values that are read at each use, the actors that read theirs when
+//! they start. Whatever else is read from files, certificates for instance, is read and checked in `read` and taken over there.
 
 mod outcome;
 
