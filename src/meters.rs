@@ -15,7 +15,7 @@ pub enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric: its name, its kind, its labels where it has some, what it says.
-pub const METERS: [(&str, Kind, &str, &str); 46] = [
+pub const METERS: [(&str, Kind, &str, &str); 48] = [
     (
         "orinoco_messages_accepted_total",
         Counter,
