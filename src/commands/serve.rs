@@ -99,8 +99,14 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
     slot.fill(tree.clone());
-    let reloader =
-        Reloader::new(ReloadDeps { flags: origins.flags, demo: args.demo, loaded, tree: tree.clone(), values });
+    let reloader = Reloader::new(ReloadDeps {
+        flags: origins.flags,
+        demo: args.demo,
+        loaded,
+        tree: tree.clone(),
+        values,
+        tls: Arc::clone(&tls),
+    });
     slot.fill_reloader(reloader.clone());
     tokio::spawn(Arc::clone(&auth.keys).keep());
     tokio::spawn(Arc::clone(&tls).keep(config.tls.reload_interval));

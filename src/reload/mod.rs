@@ -5,8 +5,8 @@
 //! come one after the other; at most `RELOADS_MAX` are under way or wait, a further one is ignored. None comes before the daemon runs, or
 //! once it stops.
 //!
-//! What is taken over, in this order (`Inner::take_over`): the tree, the values that are read at each use, the actors that read theirs when
-//! they start. Whatever else is read from files, certificates for instance, is read and checked in `read` and taken over there.
+//! What is taken over, in this order: the tree, the values that are read at each use, the actors that read theirs when they start
+//! (`Inner::take_over`), the certificates of the listeners (`certificates`). All that is read from files is checked in `read` before.
 
 mod outcome;
 
@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     config::{self, Changed, Flags, Loaded, Reload, SupervisionFile},
     control::TreeSlot,
+    tls::{self, TlsListeners},
     wiring::LiveValues,
 };
 
@@ -50,6 +51,7 @@ pub struct ReloadDeps {
     pub loaded: Loaded,
     pub tree: Tree,
     pub values: LiveValues,
+    pub tls: Arc<TlsListeners>,
 }
 
 /// Reloads the files of a daemon that runs; cheap to clone.
@@ -62,6 +64,7 @@ struct Inner {
     loaded: Mutex<Loaded>,
     tree: Tree,
     values: LiveValues,
+    tls: Arc<TlsListeners>,
     places: Semaphore,
     is_closed: AtomicBool,
 }
@@ -99,9 +102,19 @@ pub fn load(flags: &Flags, demo: bool) -> Result<Loaded, config::ConfigError> {
 /// Reads all files. Blocks.
 fn read(flags: &Flags, demo: bool) -> Result<(Loaded, Plan), Refusal> {
     let loaded = load(flags, demo).map_err(|error| Refusal::bad(&error))?;
+    TlsListeners::open(&loaded).map_err(|error| Refusal::bad(&error))?;
     let file = SupervisionFile::read(&loaded.config, &loaded.settings).map_err(|error| Refusal::bad(&error))?;
     let plan = Plan::parse(&file.text, &file.name).map_err(|error| Refusal::bad(&error))?;
     Ok((loaded, plan))
+}
+
+/// Has new handshakes go by the files as they are now, and says which listeners have another certificate by that. One that could be read
+/// a moment ago and can't be now leaves its listener with what it has. Blocks.
+fn certificates(tls: &TlsListeners) -> Vec<String> {
+    let read = tls.reload().into_iter();
+    read.filter(|(_, outcome)| matches!(outcome, Ok(tls::Reload::Changed)))
+        .map(|(listener, _)| format!("{listener}: another certificate"))
+        .collect()
 }
 
 impl Reloader {
@@ -117,6 +130,7 @@ impl Reloader {
             loaded: Mutex::new(deps.loaded),
             tree: deps.tree,
             values: deps.values,
+            tls: deps.tls,
             places: Semaphore::new(RELOADS_MAX),
             is_closed: AtomicBool::new(false),
         }))
@@ -144,11 +158,14 @@ impl Reloader {
         };
         let changes = present.changes(&next);
         let taken_over = self.0.take_over(&next, plan, &changes);
-        let (lines, carried_out) = match taken_over {
+        let (mut lines, carried_out) = match taken_over {
             Ok(taken_over) => taken_over,
             Err(refusal) => return refusal.into(),
         };
         *present = next;
+        let tls = Arc::clone(&self.0.tls);
+        // Only a panic loses what changed, which is logged.
+        lines.extend(tokio::task::spawn_blocking(move || certificates(&tls)).await.unwrap_or_default());
         drop(present);
         // Whether they are all back or not: it is the new files' state that they come to.
         let is_carried_out = timeout(CARRY_OUT_MAX, carried_out).await.is_ok();
