@@ -8,6 +8,7 @@ pub mod dead_letters;
 pub mod http;
 pub mod live;
 pub mod meters;
+mod mqtt_tls;
 pub mod reload;
 pub mod telemetry;
 pub mod tls;

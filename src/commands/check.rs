@@ -22,9 +22,10 @@ pub struct CheckArgs {
 /// Prints what holds.
 ///
 /// # Errors
-/// `ConfigError` or `PlanError`: supervision.toml can't be read, or is no tree of this program; or a certificate can't be used.
+/// `ConfigError` or `PlanError`: supervision.toml can't be read, or is no tree of this program; or a file of TLS can't be used.
 pub fn run(args: &CheckArgs, loaded: &Loaded, output: &mut Output) -> anyhow::Result<ExitCode> {
     let plan = plan(loaded)?;
+    wiring::check_tls_files(loaded)?;
     let tls = TlsListeners::open(loaded)?;
     let mut advice = loaded.advice();
     advice.extend(tls.iter().flat_map(|tls| tls.advice()));

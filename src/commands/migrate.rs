@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Output;
 use crate::config::{Backend, Config};
+use crate::wiring;
 
 /// Flags of `orinoco migrate`.
 #[derive(Debug, Clone, Args)]
@@ -29,9 +30,9 @@ pub async fn run(args: &MigrateArgs, config: &Config, output: &mut Output) -> an
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let url = config.postgres.url.expose();
-    let from = orinoco_services::schema_version(url).await?;
-    let to = orinoco_services::migrate(url).await?;
+    let access = wiring::postgres_access(config);
+    let from = orinoco_services::schema_version(access.clone()).await?;
+    let to = orinoco_services::migrate(access).await?;
     if args.json {
         output.json(&json!({ "from": from, "to": to }))?;
     } else if from == Some(to) {

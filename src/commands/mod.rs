@@ -178,6 +178,7 @@ fn raise_descriptor_limit(config: &Config) {
 fn simulate_defaults(config: &Config) -> simulate::SimulateDefaults {
     simulate::SimulateDefaults {
         url: config.mqtt_url(),
+        tls: wiring::mqtt_tls(config),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|password| password.expose().to_owned()),
     }

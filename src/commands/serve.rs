@@ -55,6 +55,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
     // From the beginning: without a handler it ends the process.
     tokio::spawn(reload::on_hangup(signal(SignalKind::hangup())?, slot.clone()));
     let plan = check::plan(&loaded)?;
+    wiring::check_tls_files(&loaded)?;
     if args.demo {
         loaded.config.stream.public = true;
     }

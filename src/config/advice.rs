@@ -3,7 +3,7 @@
 use super::{Anonymous, Backend, Config, HostPort, Loaded, Mqtt};
 
 /// Keys that nobody reads where their section's backend is the other one.
-const SERVICE_KEYS: [&str; 16] = [
+const SERVICE_KEYS: [&str; 32] = [
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password",
@@ -12,14 +12,30 @@ const SERVICE_KEYS: [&str; 16] = [
     "mqtt.keep_alive_s",
     "mqtt.session_expiry_s",
     "kafka.brokers",
+    "kafka.tls",
+    "kafka.tls_ca",
+    "kafka.tls_certificate",
+    "kafka.tls_key",
+    "kafka.sasl_mechanism",
+    "kafka.sasl_username",
+    "kafka.sasl_password",
     "kafka.topic_prefix",
     "kafka.replication_factor",
     "kafka.create_topics",
     "redis_ws.url",
     "redis_ws.pool_max",
+    "redis_ws.tls_ca",
+    "redis_ws.tls_certificate",
+    "redis_ws.tls_key",
     "redis_qr.url",
     "redis_qr.pool_max",
+    "redis_qr.tls_ca",
+    "redis_qr.tls_certificate",
+    "redis_qr.tls_key",
     "postgres.url",
+    "postgres.tls_ca",
+    "postgres.tls_certificate",
+    "postgres.tls_key",
 ];
 const EMBEDDED_KEYS: [&str; 8] = [
     "mqtt.listen",
@@ -38,6 +54,7 @@ impl Loaded {
     pub fn advice(&self) -> Vec<String> {
         let mut advice = unread_keys(self);
         let config = &self.config;
+        advice.extend(config.kafka.password_advice().map(str::to_owned));
         for (key, place) in config.broker_listeners() {
             if !place.is_loopback() {
                 advice.extend(open_broker(&config.mqtt, place));

@@ -6,6 +6,7 @@
 
 mod advice;
 mod changes;
+mod client_tls;
 mod error;
 mod kind;
 mod reader;
@@ -28,11 +29,13 @@ use orinoco_domain::{Subscriptions, TopicFilters};
 pub(crate) use tests::assert_up_to_date;
 
 pub use changes::Changed;
+pub use client_tls::{ClientTls, FileKey};
 pub use error::{ConfigError, Origin, Problem};
 pub use reader::{Reload, Setting};
 pub use sections::{
     Anonymous, Auth, Backend, General, Http, Journal, JournalMode, Kafka, Limits, LimitsMode, Log, LogFormat, Mode,
-    Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, Signup, Stream, Telemetry, Tls, Ws,
+    Mqtt, OnDataLoss, PairingMode, Parts, Postgres, RedisQr, RedisWs, SaslMechanism, Signup, Stream, Telemetry, Tls,
+    Ws,
 };
 pub use source::VARIABLE_PREFIX;
 pub use supervision::SupervisionFile;
@@ -75,6 +78,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A mistake in the value of a key, found where it was used: as if found when it was read.
+    #[must_use]
+    pub fn mistake(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        let origin = self.settings.iter().find(|setting| setting.key == key).map(|setting| setting.origin.clone());
+        let origin = origin.unwrap_or(Origin::Default);
+        ConfigError::new(vec![Problem { origin, key: key.to_owned(), message: message.into() }])
+    }
+
     /// Whether any layer sets this key.
     #[must_use]
     pub fn is_set(&self, key: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Rules over several keys.
 
 use super::reader::Reader;
-use super::{Backend, Config, HostPort};
+use super::{Backend, Config, HostPort, client_tls};
 
 /// Each broken rule becomes a problem of the first of its keys that was set.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -9,6 +9,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     check_tls(config, reader);
     check_mqtt(config, reader);
     check_parts(config, reader);
+    client_tls::check(config, reader);
     if config.ws.ping_interval >= config.ws.idle_timeout {
         reader.reject(
             &["ws.ping_interval_s", "ws.idle_timeout_s"],

@@ -153,7 +153,10 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
             "[mqtt]\nfilters = [\n\"coordX\",\n\"b/#/c\"]\n",
             "orinoco.toml:2: mqtt.filters: filter `b/#/c` must end in coordX or coordY, with at most one `+` level, which is the device, and no `#`",
         ),
-        ("[redis_ws]\nurl = \"http://h\"\n", "orinoco.toml:2: redis_ws.url: unknown scheme \"http\"; use redis://"),
+        (
+            "[redis_ws]\nurl = \"http://h\"\n",
+            "orinoco.toml:2: redis_ws.url: unknown scheme \"http\"; use redis:// or rediss://",
+        ),
         (
             "[telemetry]\nlog = \"a=b=c\"\n",
             "orinoco.toml:2: telemetry.log: \"a=b=c\" is no log filter; write for instance \"info\" or \"info,orinoco=debug\"",

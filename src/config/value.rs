@@ -135,6 +135,19 @@ impl ServiceUrl {
         &self.hosts
     }
 
+    /// What stands before `://`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.text.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// A parameter of the query, as it is written.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.text.split_once('?')?;
+        query.split('&').find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// Whether a user or a password is written in it.
     #[must_use]
     pub fn has_credentials(&self) -> bool {

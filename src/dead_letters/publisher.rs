@@ -12,10 +12,11 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use paho_mqtt::{
     AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, QOS_1,
+    SslOptions,
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::config::Config;
+use crate::{config::Config, mqtt_tls, wiring};
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const PUBACK_MAX: Duration = Duration::from_secs(10);
@@ -48,9 +49,14 @@ impl Publisher {
             .persistence(PersistenceType::None)
             .finalize();
         let client = ManuallyDrop::new(AsyncClient::new(options).context("the MQTT client can't be made")?);
-        let options = connect_options(config);
+        let tls = wiring::mqtt_tls(config);
+        let options = connect_options(config, mqtt_tls::ssl_options(&url, &tls)?);
         let place = || format!("MQTT broker {url} (mqtt.url) can't be reached; is it running, or `orinoco serve`?");
-        timeout(CONNECT_MAX * 2, client.connect(options)).await.with_context(place)?.with_context(place)?;
+        let connected = match timeout(CONNECT_MAX * 2, client.connect(options)).await {
+            Ok(connected) => connected.map(drop).map_err(Into::into),
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        mqtt_tls::explained(&url, &tls, connected).await.with_context(place)?;
         Ok(Self { client, url })
     }
 
@@ -62,9 +68,12 @@ impl Publisher {
 }
 
 /// Made apart: the builder can't cross an await.
-fn connect_options(config: &Config) -> ConnectOptions {
+fn connect_options(config: &Config, ssl: Option<SslOptions>) -> ConnectOptions {
     let mut connect = ConnectOptionsBuilder::new_v5();
     connect.clean_start(true).connect_timeout(CONNECT_MAX);
+    if let Some(ssl) = ssl {
+        connect.ssl_options(ssl);
+    }
     if let Some(username) = &config.mqtt.username {
         connect.user_name(username);
     }

@@ -12,6 +12,7 @@ use orinoco_embedded::{
 use orinoco_ports::{Accounts, LoginStore};
 use orinoco_services::{PostgresAccounts, PostgresAccountsOptions, RedisLoginStore, RedisLoginStoreOptions};
 
+use super::tls;
 use crate::{
     auth::{
         AccessTokens, Auth, AuthOptions, AuthPolicy, KeyRing, LiveLogins, PasswordOptions, Passwords, RateLimits,
@@ -41,7 +42,7 @@ pub fn accounts(config: &Config) -> anyhow::Result<Arc<dyn Accounts>> {
 }
 
 pub(super) fn postgres_options(config: &Config) -> PostgresAccountsOptions {
-    let mut options = PostgresAccountsOptions::new(config.postgres.url.expose());
+    let mut options = PostgresAccountsOptions::new(tls::postgres_access(config));
     options.call_timeout = config.postgres.call_timeout;
     options
 }
@@ -67,6 +68,7 @@ pub fn shared_logins(config: &Config) -> anyhow::Result<LoginEnder> {
 
 pub(super) fn redis_options(config: &Config) -> RedisLoginStoreOptions {
     let mut options = RedisLoginStoreOptions::new(config.redis_qr.url.expose());
+    options.tls = tls::options(config, "redis_qr");
     options.call_timeout = config.redis_qr.call_timeout;
     options.connections_max = config.redis_qr.pool_max;
     options

@@ -18,7 +18,7 @@ use orinoco_services::{
     RedisStoreOptions, SchemaError,
 };
 
-use super::{accounts, read_only_log::ReadOnlyLog};
+use super::{accounts, read_only_log::ReadOnlyLog, tls};
 use crate::{
     auth::DeviceAccess,
     config::{Anonymous, Backend, Config, JournalMode},
@@ -138,7 +138,12 @@ fn durability(config: &Config) -> Durability {
 fn open_log(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<dyn RecordLog>> {
     Ok(match config.kafka.backend {
         Backend::Embedded => Arc::new(FileLog::open(&data_dir.log(), file_log_options(config))?),
-        Backend::Service => Arc::new(KafkaLog::new(kafka_options(config))),
+        Backend::Service => {
+            if let Some(advice) = config.kafka.password_advice() {
+                tracing::warn!("{advice}");
+            }
+            Arc::new(KafkaLog::new(kafka_options(config)))
+        }
     })
 }
 
@@ -155,11 +160,11 @@ async fn open_leases(config: &Config, data_dir: &DataDir, owner: &str) -> anyhow
     if config.postgres.backend == Backend::Embedded {
         return Ok(Arc::new(LocalLeases::open(&data_dir.leases(), owner)?));
     }
-    let url = config.postgres.url.expose();
+    let access = tls::postgres_access(config);
     let schema = if config.postgres.migrate {
-        orinoco_services::migrate(url).await.map(drop)
+        orinoco_services::migrate(access.clone()).await.map(drop)
     } else {
-        orinoco_services::check_schema(url).await
+        orinoco_services::check_schema(access.clone()).await
     };
     match schema {
         Ok(()) => {}
@@ -167,7 +172,7 @@ async fn open_leases(config: &Config, data_dir: &DataDir, owner: &str) -> anyhow
         Err(error @ SchemaError::Unavailable { .. }) => tracing::warn!(%error, "schema not checked yet"),
         Err(error) => return Err(error.into()),
     }
-    let mut options = PostgresLeasesOptions::new(url, owner);
+    let mut options = PostgresLeasesOptions::new(access, owner);
     options.call_timeout = config.postgres.call_timeout;
     Ok(Arc::new(PostgresLeases::new(&options)?))
 }
@@ -205,6 +210,8 @@ fn file_log_options(config: &Config) -> FileLogOptions {
 pub(super) fn kafka_options(config: &Config) -> KafkaLogOptions {
     let kafka = &config.kafka;
     let mut options = KafkaLogOptions::new(kafka.brokers.iter().map(ToString::to_string).collect());
+    options.tls = kafka.tls.then(|| tls::options(config, "kafka"));
+    options.sasl = tls::kafka_sasl(config);
     options.topic_prefix = kafka.topic_prefix.clone().unwrap_or_default();
     options.create_topics = kafka.create_topics;
     options.partitions = kafka.partitions;
@@ -215,6 +222,7 @@ pub(super) fn kafka_options(config: &Config) -> KafkaLogOptions {
 
 pub(super) fn redis_options(config: &Config) -> RedisStoreOptions {
     let mut options = RedisStoreOptions::new(config.redis_ws.url.expose());
+    options.tls = tls::options(config, "redis_ws");
     options.call_timeout = config.redis_ws.call_timeout;
     options.connections_max = config.redis_ws.pool_max;
     options
@@ -223,6 +231,7 @@ pub(super) fn redis_options(config: &Config) -> RedisStoreOptions {
 pub(super) fn paho_options(config: &Config) -> PahoSourceOptions {
     let (mqtt, subscriptions) = (&config.mqtt, config.subscriptions());
     let mut options = PahoSourceOptions::new(config.mqtt_url(), &mqtt.client_id, subscriptions.wanted);
+    options.tls = tls::mqtt_tls(config);
     options.superseded = subscriptions.superseded;
     options.username = mqtt.username.clone();
     options.password = mqtt.password.as_ref().map(|password| password.expose().to_owned());

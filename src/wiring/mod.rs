@@ -9,6 +9,7 @@
 //! | `live_values` | what a daemon takes over while it runs, and where it goes |
 //! | `probes` | how each backend is asked whether it is well |
 //! | `read_only_log` | the embedded log for commands |
+//! | `tls` | TLS with the servers |
 //! | `gauges` | what is measured when metrics are asked for |
 
 mod accounts;
@@ -19,6 +20,7 @@ mod live_values;
 mod login;
 mod probes;
 mod read_only_log;
+mod tls;
 
 pub use accounts::{accounts, auth, passwords, shared_logins, watch_accounts};
 pub use adapters::{Adapters, Partitions, dead_letters};
@@ -26,3 +28,4 @@ pub use cast::{Cast, catalog_of_names};
 pub use gauges::Gauges;
 pub use live_values::LiveValues;
 pub use probes::probes;
+pub use tls::{check_tls_files, mqtt_tls, postgres_access};

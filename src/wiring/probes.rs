@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use orinoco_ports::{CoordinateStore as _, Leases as _, LoginStore as _, RecordLog as _};
 use orinoco_services::{KafkaLog, PahoSource, PostgresLeases, PostgresLeasesOptions, RedisLoginStore, RedisStore};
 
-use super::{accounts, adapters};
+use super::{accounts, adapters, tls};
 use crate::{
     commands::doctor::Probe,
     config::{Backend, Config},
@@ -48,7 +48,7 @@ pub fn probes(config: &Config) -> anyhow::Result<Vec<Probe>> {
         }));
     }
     if config.postgres.backend == Backend::Service {
-        let options = PostgresLeasesOptions::new(config.postgres.url.expose(), "doctor");
+        let options = PostgresLeasesOptions::new(tls::postgres_access(config), "doctor");
         let leases = Arc::new(PostgresLeases::new(&options)?);
         probes.push(probe("postgres", config.postgres.url.to_string(), move || {
             let leases = Arc::clone(&leases);

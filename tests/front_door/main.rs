@@ -11,6 +11,7 @@ mod support;
 
 mod administration;
 mod asyncapi;
+mod backend_tls;
 mod backup;
 mod centrifuge;
 mod clients;

@@ -1,6 +1,7 @@
 //! Adapters to the services that many daemons share: Redis, Kafka, PostgreSQL, an MQTT broker.
 //!
-//! Each implements one port of `orinoco-ports`; the client libraries' types do not leave this crate.
+//! Each implements one port of `orinoco-ports`; the client libraries' types do not leave this crate (but for [`paho_ssl_options`], as commands
+//! are paho's clients themselves).
 
 mod kafka_log;
 mod mqtt;
@@ -9,12 +10,14 @@ mod postgres;
 mod redis_login;
 mod redis_server;
 mod redis_store;
+mod tls;
 
-pub use kafka_log::{KafkaLog, KafkaLogOptions};
-pub use mqtt::{PahoSource, PahoSourceOptions};
+pub use kafka_log::{KafkaLog, KafkaLogOptions, KafkaSasl, SaslMechanism};
+pub use mqtt::{PahoSource, PahoSourceOptions, diagnose_mqtts, is_mqtts, paho_ssl_options};
 pub use postgres::{
-    PostgresAccounts, PostgresAccountsOptions, PostgresLeases, PostgresLeasesOptions, SchemaError, check_schema,
-    migrate, schema_version, schema_version_needed,
+    PostgresAccess, PostgresAccounts, PostgresAccountsOptions, PostgresLeases, PostgresLeasesOptions, SchemaError,
+    check_schema, migrate, schema_version, schema_version_needed,
 };
 pub use redis_login::{RedisLoginStore, RedisLoginStoreOptions};
 pub use redis_store::{RedisStore, RedisStoreOptions};
+pub use tls::{TlsFileError, TlsIdentity, TlsKeys, TlsOptions};

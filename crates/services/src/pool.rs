@@ -76,19 +76,22 @@ impl<D: Dial> bb8::ManageConnection for Manager<D> {
     type Connection = Slot<D::Connection>;
     type Error = DialError;
 
-    /// Tries for as long as a call may take.
+    /// Tries for as long as a call may take. The last attempt, which the deadline cuts off, has less to say than the one before.
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
         let deadline = Instant::now() + self.call_timeout;
+        let mut failure = DialError("connecting took too long".to_owned());
         loop {
-            let connection = tokio::time::timeout_at(deadline, self.dial.dial()).await;
-            let error = match connection.unwrap_or_else(|_| Err("connecting took too long".to_owned())) {
-                Ok(connection) => return Ok(Slot { connection, under_way: false, answered_at: Instant::now() }),
-                Err(reason) => DialError(reason),
-            };
-            if Instant::now() + DIAL_AGAIN_AFTER >= deadline {
-                return Err(error);
+            match tokio::time::timeout_at(deadline, self.dial.dial()).await {
+                Ok(Ok(connection)) => {
+                    return Ok(Slot { connection, under_way: false, answered_at: Instant::now() });
+                }
+                Ok(Err(reason)) => failure = DialError(reason),
+                Err(_) => return Err(failure),
             }
-            self.last_failure.sink(error);
+            if Instant::now() + DIAL_AGAIN_AFTER >= deadline {
+                return Err(failure);
+            }
+            self.last_failure.sink(failure.clone());
             tokio::time::sleep(DIAL_AGAIN_AFTER).await;
         }
     }

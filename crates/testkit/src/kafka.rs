@@ -33,6 +33,17 @@ static SHARED: OnceCell<Kafka> = OnceCell::const_new();
 /// A Kafka of one's own, 300 MB resident, ready in about 5 s.
 pub type Kafka = Server<KafkaAddress>;
 
+/// A listener beside the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct KafkaListener {
+    /// Such as `SASL_SSL://localhost:9094`; the address is what clients are told as well.
+    pub place: Option<String>,
+    /// Lines of server.properties, which must map its name to a protocol.
+    pub properties: String,
+    /// For the tool that formats the storage, such as `--add-scram`.
+    pub format_arguments: Vec<String>,
+}
+
 /// Where a Kafka is.
 #[derive(Debug, Clone)]
 pub struct KafkaAddress {
@@ -46,7 +57,16 @@ impl Kafka {
     /// Java or the jars are missing, or it did not start; with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
         let port = free_port()?;
-        Self::start_at(port, port).await
+        Self::start_at(port, port, &KafkaListener::default()).await
+    }
+
+    /// Starts a node with one listener more.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(more: &KafkaListener) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        Self::start_at(port, port, more).await
     }
 
     /// Starts a node that tells its clients to come to another port of the loopback address: that of a proxy. (Its own address, which
@@ -55,22 +75,24 @@ impl Kafka {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_behind(port_of_proxy: u16) -> anyhow::Result<Self> {
-        Self::start_at(free_port()?, port_of_proxy).await
+        Self::start_at(free_port()?, port_of_proxy, &KafkaListener::default()).await
     }
 
-    async fn start_at(port: u16, port_advertised: u16) -> anyhow::Result<Self> {
+    async fn start_at(port: u16, port_advertised: u16, more: &KafkaListener) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("orinoco-kafka-")?;
         let (controller_port, data) = (free_port()?, folder.path().join("data"));
         let conf = folder.path().join("server.properties");
+        let listener = more.place.as_ref().map(|place| format!(",{place}")).unwrap_or_default();
         fs::write(
             &conf,
             format!(
                 "{PROPERTIES}\n\
-                listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-                advertised.listeners=PLAINTEXT://127.0.0.1:{port_advertised}\n\
+                listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
+                advertised.listeners=PLAINTEXT://127.0.0.1:{port_advertised}{listener}\n\
                 controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-                log.dirs={}\n",
-                data.display()
+                log.dirs={}\n{}\n",
+                data.display(),
+                more.properties
             ),
         )?;
         let classes = format!("{}/*", libraries()?.display());
@@ -87,7 +109,8 @@ impl Kafka {
         let format = java()
             .arguments(["-XX:TieredStopAtLevel=1"])
             .arguments(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])
-            .arguments([&conf]);
+            .arguments([&conf])
+            .arguments(&more.format_arguments);
         tokio::task::spawn_blocking(move || format.run_to_end()).await??;
         let launch = java().arguments(["kafka.Kafka"]).arguments([&conf]);
         Self::launch(launch, folder, KafkaAddress { brokers: format!("127.0.0.1:{port}") }, Signal::TERM).await

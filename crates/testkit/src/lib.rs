@@ -30,17 +30,19 @@ mod process;
 mod redis;
 mod server;
 pub mod simulation;
+mod tls;
 mod usage;
 
 pub use daemon::{Daemon, DaemonConfig};
 pub use http::HttpResponse;
-pub use kafka::{Kafka, KafkaAddress};
+pub use kafka::{Kafka, KafkaAddress, KafkaListener};
 pub use mosquitto::{Mosquitto, MosquittoAddress};
 pub use poll::poll_until;
 pub use port::free_port;
 pub use postgres::{Database, Postgres, PostgresAddress};
 pub use redis::{Redis, RedisAddress, RedisDatabase, RedisKind};
 pub use server::{Address, Server};
+pub use tls::ServerTls;
 pub use usage::{ProcessUsage, process_is_running};
 
 /// A name that no other test has: `{prefix}-{random}`, of letters, digits and hyphens (valid as a topic, a key prefix or

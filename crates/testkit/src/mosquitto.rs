@@ -44,6 +44,14 @@ impl Mosquitto {
     /// # Errors
     /// It is not installed, or did not start; with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with more lines in its configuration: another listener, for instance.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(more_lines: &[String]) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("orinoco-mosquitto-")?;
         let port = free_port()?;
         let mut lines: Vec<String> = CONFIGURATION
@@ -58,6 +66,7 @@ impl Mosquitto {
             // It would become the user mosquitto, which can't write here.
             lines.push("user root".to_owned());
         }
+        lines.extend_from_slice(more_lines);
         let conf = folder.path().join("mosquitto.conf");
         fs::write(&conf, lines.join("\n") + "\n")?;
         let launch =

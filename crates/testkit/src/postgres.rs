@@ -44,6 +44,18 @@ impl Postgres {
     /// # Errors
     /// It is not installed, or did not start; with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// The same, with `ssl=on`: its certificate and its private key, both PEM files. It still takes connections without TLS.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with_tls(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        Self::start_with(Some((certificate, key))).await
+    }
+
+    async fn start_with(tls: Option<(&Path, &Path)>) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("orinoco-postgres-")?;
         let (data, log, port) = (folder.path().join("data"), folder.path().join("log"), free_port()?);
         let user = user_to_run_as()?;
@@ -67,6 +79,16 @@ impl Postgres {
         let launch = prepare("postgres")?
             .arguments(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
             .arguments(["-c", "fsync=off", "-c", "max_connections=200"]);
+        let launch = match tls {
+            Some((certificate, key)) => {
+                let own = |path: &Path, name: &str| own_copy(path, &folder.path().join(name), user);
+                let (certificate, key) = (own(certificate, "server.crt")?, own(key, "server.key")?);
+                let settings =
+                    ["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
+                settings.into_iter().fold(launch, |launch, setting| launch.arguments(["-c".to_owned(), setting]))
+            }
+            None => launch,
+        };
         let address = PostgresAddress { url: format!("postgres://{ACCOUNT}:{ACCOUNT}@127.0.0.1:{port}/postgres") };
         // SIGINT is its fast shutdown: SIGTERM would wait for its clients.
         Self::launch(launch, folder, address, Signal::INT).await
@@ -164,6 +186,16 @@ fn program_path(program: &str) -> anyhow::Result<PathBuf> {
         .max()
         .with_context(|| missing_program(Path::new(program)))?;
     Ok(Path::new(VERSIONS).join(newest.to_string()).join("bin").join(program))
+}
+
+/// PostgreSQL reads a key that nobody else can read.
+fn own_copy(path: &Path, copy: &Path, user: Option<(u32, u32)>) -> anyhow::Result<String> {
+    fs::copy(path, copy).with_context(|| path.display().to_string())?;
+    fs::set_permissions(copy, Permissions::from_mode(0o600))?;
+    if let Some((user, group)) = user {
+        chown(copy, Some(user), Some(group))?;
+    }
+    Ok(copy.display().to_string())
 }
 
 /// User and group for the server, if the tests themselves run as root.

@@ -48,6 +48,14 @@ impl Redis {
     /// # Errors
     /// It is not installed, or did not start; with the end of its log.
     pub async fn start(kind: RedisKind) -> anyhow::Result<Self> {
+        Self::start_with(kind, &[]).await
+    }
+
+    /// The same, with more arguments: `--tls-port`, for instance.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(kind: RedisKind, more_arguments: &[String]) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("orinoco-redis-")?;
         let port = free_port()?;
         let conf = match kind {
@@ -62,6 +70,7 @@ impl Redis {
             "--dir".as_ref(),
             folder.path().as_os_str(),
         ]);
+        let launch = launch.arguments(more_arguments);
         let address = RedisAddress { url: format!("redis://127.0.0.1:{port}") };
         Self::launch(launch, folder, address, Signal::TERM).await
     }

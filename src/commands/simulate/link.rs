@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use orinoco_services::TlsOptions;
 use paho_mqtt::{
     AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, DeliveryToken, Message, MqttVersion,
     PersistenceType, Properties, PropertyCode, QOS_1,
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fleet::Tally;
 use super::plan::Planned;
+use crate::mqtt_tls;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const DISCONNECT_MAX: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ const STALLED_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Broker {
     pub(super) url: String,
+    /// For `mqtts://`.
+    pub(super) tls: TlsOptions,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
 }
@@ -232,8 +236,12 @@ fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Res
 
 async fn connect(client: &AsyncClient, broker: &Broker, in_flight_max: usize) -> anyhow::Result<()> {
     // Paho keeps its own time; ours is for the case that it does not.
-    timeout(2 * CONNECT_MAX, client.connect(connect_options(broker, in_flight_max)?)).await??;
-    Ok(())
+    let connecting = client.connect(connect_options(broker, in_flight_max)?);
+    let connected = match timeout(2 * CONNECT_MAX, connecting).await {
+        Ok(connected) => connected.map(drop).map_err(Into::into),
+        Err(elapsed) => Err(elapsed.into()),
+    };
+    mqtt_tls::explained(&broker.url, &broker.tls, connected).await
 }
 
 fn connect_options(broker: &Broker, in_flight_max: usize) -> anyhow::Result<ConnectOptions> {
@@ -247,6 +255,9 @@ fn connect_options(broker: &Broker, in_flight_max: usize) -> anyhow::Result<Conn
         .keep_alive_interval(KEEP_ALIVE)
         .connect_timeout(CONNECT_MAX)
         .max_inflight(i32::try_from(in_flight_max).unwrap_or(i32::MAX));
+    if let Some(ssl) = mqtt_tls::ssl_options(&broker.url, &broker.tls)? {
+        options.ssl_options(ssl);
+    }
     if let Some(username) = &broker.username {
         options.user_name(username);
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use orinoco_services::TlsOptions;
 use serde::Serialize;
 
 use super::Output;
@@ -48,6 +49,9 @@ pub struct SimulateArgs {
     /// The broker [default: mqtt.url, or the embedded broker].
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// For a broker at mqtts://: the PEM file of the authorities that may sign its certificate [default: mqtt.tls_ca, or those of the system].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// One JSON object at the end: sent, acknowledged, devices, reconnections, elapsedMs.
     #[arg(long)]
     json: bool,
@@ -58,7 +62,7 @@ impl SimulateArgs {
     #[must_use]
     pub(crate) fn demo() -> Self {
         let (devices, rate) = (3, NonZeroU32::new(6));
-        Self { devices, rate, duration: None, replay: None, speed: 1.0, seed: 1, url: None, json: false }
+        Self { devices, rate, duration: None, replay: None, speed: 1.0, seed: 1, url: None, ca: None, json: false }
     }
 }
 
@@ -68,8 +72,10 @@ const DEVICES_MAX: i64 = 1_000_000;
 /// What the configuration says about the broker.
 #[derive(Debug, Clone)]
 pub struct SimulateDefaults {
-    /// `mqtt://host:port`.
+    /// `mqtt://host:port`, or `mqtts://`.
     pub url: String,
+    /// For `mqtts://`.
+    pub tls: TlsOptions,
     pub username: Option<String>,
     pub password: Option<String>,
 }
@@ -95,6 +101,7 @@ pub async fn run(args: &SimulateArgs, defaults: SimulateDefaults, output: &mut O
     let (planned, count, devices) = planned(args)?;
     let broker = link::Broker {
         url: args.url.clone().unwrap_or(defaults.url),
+        tls: TlsOptions { ca: args.ca.clone().or(defaults.tls.ca), identity: defaults.tls.identity },
         username: defaults.username,
         password: defaults.password,
     };

@@ -69,7 +69,7 @@ impl Setup {
     }
 
     fn defaults(&self) -> SimulateDefaults {
-        SimulateDefaults { url: self.url.clone(), username: None, password: None }
+        SimulateDefaults { url: self.url.clone(), tls: TlsOptions::default(), username: None, password: None }
     }
 }
 
@@ -172,7 +172,7 @@ fn is_in_order_but_for_repetitions(accepted: &[(String, String)]) -> bool {
 #[tokio::test]
 async fn without_a_broker_it_says_what_to_do() {
     let url = format!("mqtt://127.0.0.1:{}", free_port());
-    let defaults = SimulateDefaults { url: url.clone(), username: None, password: None };
+    let defaults = SimulateDefaults { url: url.clone(), tls: TlsOptions::default(), username: None, password: None };
     let error = run(&arguments(&[]), defaults, &mut Captured::default().output()).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("MQTT broker {url} can't be reached; is it running")), "{error:#}");
 }
@@ -182,7 +182,12 @@ async fn a_bad_file_is_refused_before_anything_is_sent() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "device,timestamp,coordX,coordY\nD,1000,1,2\nD,2000,1,north\n").unwrap();
     let path = file.path().display().to_string();
-    let defaults = SimulateDefaults { url: "mqtt://127.0.0.1:1".to_owned(), username: None, password: None };
+    let defaults = SimulateDefaults {
+        url: "mqtt://127.0.0.1:1".to_owned(),
+        tls: TlsOptions::default(),
+        username: None,
+        password: None,
+    };
     let error = run(&arguments(&["--replay", &path]), defaults, &mut Captured::default().output()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("{path}:3: coordY is not a number"));
 }

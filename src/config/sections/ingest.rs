@@ -36,8 +36,14 @@ section! {
         /// Its private key: a PEM file without a passphrase.
         tls_key: Option<PathBuf> = "tls_key", Optional(path()), Fixed("");
         /// The broker of the backend `service`, and of `orinoco simulate`. Where this is empty: the embedded broker where
-        /// that is used, else `mqtt://127.0.0.1:3123`.
-        url: Option<ServiceUrl> = "url", Optional(Url(&[("mqtt", 1883), ("tcp", 1883)])), Fixed("");
+        /// that is used, else `mqtt://127.0.0.1:3123`. `mqtts://` is TLS, and verifies the broker's certificate.
+        url: Option<ServiceUrl> = "url", Optional(Url(&[("mqtt", 1883), ("tcp", 1883), ("mqtts", 8883)])), Fixed("");
+        /// For `mqtts://`: the PEM file of the authorities that may sign the broker's certificate; empty: those of the system.
+        tls_ca: Option<PathBuf> = "tls_ca", Optional(path()), Fixed("");
+        /// For `mqtts://`: the PEM file of our certificate and those between it and its authority, where the broker asks for one.
+        tls_client_certificate: Option<PathBuf> = "tls_client_certificate", Optional(path()), Fixed("");
+        /// The PEM file of its private key, without a password.
+        tls_client_key: Option<PathBuf> = "tls_client_key", Optional(path()), Fixed("");
         /// Our name at the broker of the backend `service`. Daemons that share the broker share it too: it is the session that
         /// the next owner takes over.
         client_id: String = "client_id", words(), Fixed("orinoco-ingest");

@@ -8,7 +8,7 @@ mod parts;
 mod stream;
 
 pub use access::{Auth, Limits, LimitsMode, Signup};
-pub use backends::{Kafka, Log, OnDataLoss, Postgres, RedisQr, RedisWs};
+pub use backends::{Kafka, Log, OnDataLoss, Postgres, RedisQr, RedisWs, SaslMechanism};
 pub use ingest::{Anonymous, Journal, JournalMode, Mqtt};
 pub use listeners::{Http, Tls, Ws};
 pub use parts::Parts;

@@ -154,6 +154,15 @@ impl World {
         Self { daemon, data_dir, services, environment, embedded_broker, _folder: folder }
     }
 
+    /// A daemon on servers that the test has started itself; not waited for.
+    pub(crate) fn start_on(config: DaemonConfig) -> Self {
+        let folder = folder();
+        let data_dir = folder.path().join("data");
+        let environment = config.environment.clone();
+        let daemon = Daemon::spawn_without_waiting(&BINARY, config, &data_dir).unwrap();
+        Self { daemon, data_dir, services: None, environment, embedded_broker: false, _folder: folder }
+    }
+
     /// Another daemon on the same services, with the same keys.
     pub(crate) async fn another(&self) -> Self {
         self.another_with(Setup::default()).await

@@ -16,6 +16,9 @@ use rskafka::{
 };
 use tokio::sync::Mutex;
 
+use super::connection::Security;
+use crate::tls::TlsKeys;
+
 /// rskafka's own retries: of what passes by itself (a new leader, a connection that was closed), and no longer than this. Short, as they nest
 /// (a connection within metadata within a produce), and as those above try again themselves, and say meanwhile that Kafka is away.
 const RETRY_DEADLINE: Duration = Duration::from_millis(250);
@@ -26,6 +29,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_millis(150);
 /// A Kafka cluster as one role (fetching, producing) uses it: a client of its own, so that long polls hold up nobody else.
 pub(super) struct Cluster {
     brokers: Vec<String>,
+    security: Security,
     call_timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
 }
@@ -37,14 +41,21 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(brokers: Vec<String>, call_timeout: Duration) -> Self {
-        Self { brokers, call_timeout, client: Mutex::new(None) }
+    pub(super) fn new(brokers: Vec<String>, security: Security, call_timeout: Duration) -> Self {
+        Self { brokers, security, call_timeout, client: Mutex::new(None) }
+    }
+
+    /// For connections of our own.
+    pub(super) fn security(&self) -> &Security {
+        &self.security
     }
 
     pub(super) fn place(&self) -> String {
         self.brokers.join(",")
     }
 
+    /// One that connects as the files of TLS say at this moment.
+    ///
     /// # Errors
     /// [`LogError::Unavailable`], [`LogError::Misconfigured`].
     pub(super) async fn client(&self) -> Result<Arc<Client>, LogError> {
@@ -58,8 +69,15 @@ impl Cluster {
             base: 2.0,
             deadline: Some(RETRY_DEADLINE),
         };
-        let building = ClientBuilder::new(self.brokers.clone()).client_id("orinoco").backoff_config(backoff).build();
-        let client = Arc::new(self.bounded(building).await.map_err(|trouble| self.error(trouble))?);
+        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("orinoco").backoff_config(backoff);
+        if let Some(tls) = &self.security.tls {
+            let config = tls.client_config().await.map_err(|error| self.unavailable(error))?;
+            builder = builder.tls_config(Arc::new(config));
+        }
+        if let Some(sasl) = &self.security.sasl {
+            builder = builder.sasl_config(sasl.config());
+        }
+        let client = Arc::new(self.bounded(builder.build()).await.map_err(|trouble| self.error(trouble))?);
         *held = Some(Arc::clone(&client));
         Ok(client)
     }
@@ -110,8 +128,22 @@ impl Cluster {
     }
 
     pub(super) fn unavailable(&self, reason: impl fmt::Display) -> LogError {
-        LogError::Unavailable { place: format!("Kafka {}", self.place()), reason: reason.to_string() }
+        let reason = with_remedy(reason.to_string());
+        LogError::Unavailable { place: format!("Kafka {}", self.place()), reason }
     }
+}
+
+/// What to do where the broker does not let us in.
+fn with_remedy(reason: String) -> String {
+    if reason.contains("UnsupportedSaslMechanism") || reason.contains("unsupported sasl mechanism") {
+        return format!(
+            "{reason}; set kafka.sasl_mechanism to one that the broker has turned on (sasl.enabled.mechanisms)"
+        );
+    }
+    if reason.contains("Sasl") || reason.contains("SASL") {
+        return format!("{reason}; check kafka.sasl_username, kafka.sasl_password and kafka.sasl_mechanism");
+    }
+    TlsKeys::KAFKA.with_remedy(reason)
 }
 
 pub(super) async fn bounded<T>(timeout: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {

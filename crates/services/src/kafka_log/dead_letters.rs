@@ -111,7 +111,8 @@ impl DeadLetters<'_> {
                 let bytes_max = FETCH_BYTES_MAX.unsigned_abs() as usize;
                 let (topic, partition, from) = (self.topic, source.number, source.next);
                 let wanted = salvage::Wanted { topic, partition, from, bytes_max };
-                let salvaged = salvage::fetch(&self.options.brokers, wanted, self.options.call_timeout).await;
+                let (brokers, call_timeout) = (&self.options.brokers, self.options.call_timeout);
+                let salvaged = salvage::fetch(brokers, self.cluster.security(), wanted, call_timeout).await;
                 let salvaged = salvaged.map_err(|error| self.cluster.unavailable(error))?;
                 Ok((salvaged.records, Some(salvaged.next)))
             }

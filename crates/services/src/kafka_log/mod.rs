@@ -4,6 +4,7 @@
 //! connections are made anew; what rskafka keeps to itself (retries) ends within a second.
 
 mod cluster;
+mod connection;
 mod dead_letters;
 mod fetch;
 mod merge;
@@ -25,10 +26,15 @@ use orinoco_ports::{BackendInfo, DeadLetterPage, Fetched, FetchedRecord, LogErro
 
 use self::{
     cluster::{Cluster, Trouble},
+    connection::Security,
     dead_letters::DeadLetters,
     fetch::{FetchTrouble, Reader},
     produce::Producer,
 };
+
+use crate::tls::TlsOptions;
+
+pub use self::connection::{KafkaSasl, SaslMechanism};
 
 /// Readers of a partition that are kept for the next fetch. One reads; a second is there while the partition changes hands.
 const READERS_MAX: usize = 2;
@@ -38,6 +44,10 @@ const READERS_MAX: usize = 2;
 pub struct KafkaLogOptions {
     /// `host:port`, to begin with; the others are learned from it.
     pub brokers: Vec<String>,
+    /// `None`: in the clear.
+    pub tls: Option<TlsOptions>,
+    /// `None`: without a name.
+    pub sasl: Option<KafkaSasl>,
     /// Before all topic names.
     pub topic_prefix: String,
     /// Whether missing topics are made.
@@ -55,6 +65,8 @@ impl KafkaLogOptions {
     pub fn new(brokers: Vec<String>) -> Self {
         Self {
             brokers,
+            tls: None,
+            sasl: None,
             topic_prefix: String::new(),
             create_topics: true,
             partitions: 4,
@@ -109,7 +121,8 @@ impl KafkaLog {
     #[must_use]
     pub fn new(options: KafkaLogOptions) -> Self {
         let topic = |name: &str| format!("{}{name}", options.topic_prefix);
-        let cluster = || Cluster::new(options.brokers.clone(), options.call_timeout);
+        let security = Security { tls: options.tls.clone(), sasl: options.sasl.clone() };
+        let cluster = || Cluster::new(options.brokers.clone(), security.clone(), options.call_timeout);
         Self {
             topic_x: topic(Axis::X.name()),
             topic_y: topic(Axis::Y.name()),
@@ -177,7 +190,8 @@ impl KafkaLog {
         let (topic, offset) = (self.topic(axis), from.of(axis));
         tracing::debug!(topic, partition, offset, reason, "reading records in our own way");
         let wanted = salvage::Wanted { topic, partition, from: offset, bytes_max };
-        let salvaged = salvage::fetch(&self.options.brokers, wanted, self.options.call_timeout).await;
+        let (brokers, call_timeout) = (&self.options.brokers, self.options.call_timeout);
+        let salvaged = salvage::fetch(brokers, self.fetching.security(), wanted, call_timeout).await;
         let salvaged = salvaged.map_err(|error| self.fetching.unavailable(error))?;
         let (mut next, mut end) = (from, from);
         next.set(axis, salvaged.next);
@@ -296,7 +310,8 @@ impl RecordLog for KafkaLog {
         {
             advice.push(format!("{} has {x} partitions and {} has {y}: make them equal", self.topic_x, self.topic_y));
         }
-        let version = version::of_cluster(&self.options.brokers, self.options.call_timeout).await;
+        let (brokers, security) = (&self.options.brokers, self.fetching.security());
+        let version = version::of_cluster(brokers, security, self.options.call_timeout).await;
         Ok(BackendInfo { version: version.unwrap_or_else(|| "Kafka without a metadata.version".to_owned()), advice })
     }
 }

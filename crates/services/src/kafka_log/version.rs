@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
+
+use super::connection::Security;
 
 /// The request whole: length, key 18, version 3, correlation id 1, client id `orinoco`, no tags; then software name and version, no tags.
 const REQUEST: &[u8] = b"\0\0\0\x1d\0\x12\0\x03\0\0\0\x01\0\x07orinoco\0\x08orinoco\x021\0";
@@ -18,9 +19,9 @@ const SUPPORTED_FEATURES_TAG: u64 = 0;
 
 /// `Kafka 3.9 (metadata.version 21)`, as the first of the brokers has it that says so; `None` where none does, as those that keep their
 /// metadata in ZooKeeper.
-pub(super) async fn of_cluster(brokers: &[String], call_timeout: Duration) -> Option<String> {
+pub(super) async fn of_cluster(brokers: &[String], security: &Security, call_timeout: Duration) -> Option<String> {
     for broker in brokers {
-        if let Ok(Some(level)) = timeout(call_timeout, metadata_version(broker)).await {
+        if let Ok(Some(level)) = timeout(call_timeout, metadata_version(broker, security)).await {
             return Some(format!("Kafka {} (metadata.version {level})", release(level)));
         }
     }
@@ -43,9 +44,10 @@ fn release(level: i16) -> &'static str {
     }
 }
 
-async fn metadata_version(address: &str) -> Option<i16> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
+async fn metadata_version(address: &str, security: &Security) -> Option<i16> {
+    let mut stream = security.connect(address).await.ok()?;
     stream.write_all(REQUEST).await.ok()?;
+    stream.flush().await.ok()?;
     let length = stream.read_u32().await.ok().filter(|length| *length <= ANSWER_BYTES_MAX)?;
     let mut answer = vec![0; length as usize];
     stream.read_exact(&mut answer).await.ok()?;

@@ -12,6 +12,7 @@ mod connection;
 mod delivery;
 mod metadata;
 mod sockets;
+mod tls;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -23,6 +24,9 @@ use paho_mqtt::{
 };
 
 use self::{connection::Connection, delivery::Delivery};
+use crate::tls::TlsOptions;
+
+pub use self::tls::{diagnose_mqtts, is_mqtts, paho_ssl_options};
 
 /// How long a broker is given to tell its version.
 const VERSION_WAIT: Duration = Duration::from_millis(500);
@@ -30,8 +34,10 @@ const VERSION_WAIT: Duration = Duration::from_millis(500);
 /// How to reach the broker, and as whom.
 #[derive(Clone)]
 pub struct PahoSourceOptions {
-    /// `mqtt://host:port`.
+    /// `mqtt://host:port`, or `mqtts://` for TLS.
     pub url: String,
+    /// For `mqtts://`.
+    pub tls: TlsOptions,
     /// The session's name: the same over restarts and owners.
     pub client_id: String,
     pub username: Option<String>,
@@ -57,6 +63,7 @@ impl PahoSourceOptions {
     pub fn new(url: impl Into<String>, client_id: impl Into<String>, filters: Vec<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsOptions::default(),
             client_id: client_id.into(),
             username: None,
             password: None,
@@ -99,7 +106,7 @@ impl PahoSource {
             None => Err(MqttError::Rejected {
                 // It may hold a password.
                 url: "at mqtt.url".to_owned(),
-                reason: "it can't be understood; write it as mqtt://host:port".to_owned(),
+                reason: "it can't be understood; write it as mqtt://host:port, or mqtts://host:port".to_owned(),
             }),
         }
     }
@@ -133,6 +140,9 @@ impl PahoSource {
     }
 
     async fn open_unbounded(&self, session: Session, intake: Arc<dyn Intake>) -> Result<Connection, MqttError> {
+        if is_mqtts(&self.options.url) {
+            self.options.tls.client_config().await.map_err(|error| self.unavailable(error.to_string()))?;
+        }
         let turn = connection::turn().await;
         let (create, connect) = (self.create_options(&session), self.connect_options(&session));
         let (create, connect) = (create, connect.map_err(|error| self.error(&error))?);
@@ -144,7 +154,10 @@ impl PahoSource {
         };
         let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| self.unavailable(error.to_string()))?;
         let mut connection = begun.map_err(|error| self.error(&error))?;
-        let session_present = connection.connected().await.map_err(|error| self.error(&error))?;
+        let session_present = match connection.connected().await {
+            Ok(session_present) => session_present,
+            Err(error) => return Err(self.not_connected(&error).await),
+        };
         self.subscribe(&connection, &session, session_present).await?;
         Ok(connection)
     }
@@ -206,6 +219,9 @@ impl PahoSource {
             .keep_alive_interval(self.options.keep_alive)
             .connect_timeout(self.options.connect_timeout)
             .properties(properties);
+        if is_mqtts(&self.options.url) {
+            builder.ssl_options(paho_ssl_options(&self.options.tls)?);
+        }
         if let Some(username) = &self.options.username {
             builder.user_name(username);
         }
@@ -213,6 +229,14 @@ impl PahoSource {
             builder.password(password.as_str());
         }
         Ok(builder.finalize())
+    }
+
+    /// paho does not say what is wrong with TLS.
+    async fn not_connected(&self, error: &Error) -> MqttError {
+        let MqttError::Unavailable { url, reason } = self.error(error) else { return self.error(error) };
+        let why = diagnose_mqtts(&url, &self.options.tls).await;
+        let reason = why.map_or(reason.clone(), |why| format!("{reason}: {why}"));
+        MqttError::Unavailable { url, reason }
     }
 
     fn error(&self, error: &Error) -> MqttError {
@@ -304,19 +328,21 @@ async fn granted(token: SubscribeManyToken, filters: &[String]) -> Result<(), No
     }
 }
 
-/// Port of `mqtt://host:port`; 1883 where it names none.
+/// Port of `mqtt://host:port`; 1883 where it names none, and 8883 for `mqtts://`.
 fn port_of(url: &str) -> Option<u16> {
-    let address = url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("tcp://"))?;
+    let usual = if is_mqtts(url) { tls::MQTTS_PORT } else { 1883 };
+    let schemes = ["mqtt://", "tcp://", "mqtts://"];
+    let address = schemes.iter().find_map(|scheme| url.strip_prefix(scheme))?;
     let address = address.trim_end_matches('/');
     if address.is_empty() || address.contains(['@', '/', ' ', '\0']) {
         return None;
     }
     match address.rsplit_once(':') {
         // An IPv6 address in brackets, without a port.
-        Some((_, port)) if port.ends_with(']') => Some(1883),
+        Some((_, port)) if port.ends_with(']') => Some(usual),
         Some((host, port)) if !host.is_empty() => port.parse().ok().filter(|port| *port != 0),
         Some(_) => None,
-        None => Some(1883),
+        None => Some(usual),
     }
 }
 
@@ -363,6 +389,8 @@ mod tests {
             ("mqtt://127.0.0.1:3123", Some(3123)),
             ("tcp://broker:1", Some(1)),
             ("mqtt://broker", Some(1883)),
+            ("mqtts://broker", Some(8883)),
+            ("mqtts://broker:1", Some(1)),
             ("mqtt://[::1]:3123/", Some(3123)),
             ("mqtt://[::1]", Some(1883)),
             ("mqtt://", None),

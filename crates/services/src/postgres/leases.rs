@@ -2,14 +2,14 @@
 //!
 //! Invariant: renewing and taking is one statement, so that a lease has one owner whoever asks at the same time.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orinoco_ports::{BackendInfo, Holding, Lease, LeaseError, Leases, Sharing};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    schema,
+    PostgresAccess, schema,
     server::{Argument, Failure, Server},
 };
 
@@ -17,10 +17,9 @@ use super::{
 const CONNECTIONS_MAX: u32 = 2;
 
 /// Who holds, and where.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct PostgresLeasesOptions {
-    /// `postgres://user:password@host:port/database`.
-    pub url: String,
+    pub access: PostgresAccess,
     /// Identity of this daemon, the same over restarts: the next run takes its leases over at once.
     pub owner: String,
     /// What any call may take, connecting included.
@@ -29,16 +28,8 @@ pub struct PostgresLeasesOptions {
 
 impl PostgresLeasesOptions {
     #[must_use]
-    pub fn new(url: impl Into<String>, owner: impl Into<String>) -> Self {
-        Self { url: url.into(), owner: owner.into(), call_timeout: Duration::from_millis(2_000) }
-    }
-}
-
-impl fmt::Debug for PostgresLeasesOptions {
-    /// Without the URL, which may hold a password.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = formatter.debug_struct("PostgresLeasesOptions");
-        text.field("owner", &self.owner).field("call_timeout", &self.call_timeout).finish_non_exhaustive()
+    pub fn new(access: impl Into<PostgresAccess>, owner: impl Into<String>) -> Self {
+        Self { access: access.into(), owner: owner.into(), call_timeout: Duration::from_millis(2_000) }
     }
 }
 
@@ -56,7 +47,7 @@ impl PostgresLeases {
     /// # Errors
     /// [`LeaseError::Unavailable`] for a URL that can't be understood.
     pub fn new(options: &PostgresLeasesOptions) -> Result<Self, LeaseError> {
-        let server = Server::new(&options.url, CONNECTIONS_MAX, options.call_timeout)
+        let server = Server::new(&options.access, CONNECTIONS_MAX, options.call_timeout)
             .map_err(|reason| LeaseError::Unavailable { place: "at postgres.url".to_owned(), reason })?;
         Ok(Self { server, owner: options.owner.clone(), session: format!("{:032x}", fastrand::u128(..)) })
     }

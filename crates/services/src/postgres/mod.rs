@@ -4,23 +4,52 @@ mod accounts;
 mod leases;
 mod schema;
 mod server;
+mod tls;
 
-use std::{future::Future, str::FromStr, time::Duration};
+use std::{fmt, future::Future, str::FromStr, time::Duration};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::{
-    Client, Config, Error, NoTls, Row,
+    Client, Config, Connection, Error, NoTls, Row,
     config::Host,
     types::{ToSql, Type},
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use accounts::{PostgresAccounts, PostgresAccountsOptions};
 pub use leases::{PostgresLeases, PostgresLeasesOptions};
 pub use schema::{SchemaError, check_schema, migrate, schema_version, schema_version_needed};
 
-use crate::pool::Dial;
+use self::tls::SslMode;
+use crate::{
+    pool::Dial,
+    tls::{TlsKeys, TlsOptions},
+};
 
 /// What connecting may take, outside of a pool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to reach PostgreSQL.
+#[derive(Clone)]
+pub struct PostgresAccess {
+    /// `postgres://user:password@host:port/database[?sslmode=...]`.
+    pub url: String,
+    /// For `sslmode=require` and what is stricter.
+    pub tls: TlsOptions,
+}
+
+impl From<&str> for PostgresAccess {
+    fn from(url: &str) -> Self {
+        Self { url: url.to_owned(), tls: TlsOptions::default() }
+    }
+}
+
+impl fmt::Debug for PostgresAccess {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PostgresAccess").field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
 
 /// Where PostgreSQL is, and how to get there.
 #[derive(Debug)]
@@ -28,14 +57,17 @@ struct Place {
     /// Without user and password.
     text: String,
     config: Config,
+    mode: SslMode,
+    tls: TlsOptions,
 }
 
 impl Place {
     /// # Errors
     /// The URL can't be understood; the text does not repeat it, as it may hold a password.
-    fn parse(url: &str) -> Result<Self, String> {
-        let how = "write it as postgres://user:password@host:port/database";
-        let mut config = Config::from_str(url).map_err(|error| format!("{}; {how}", text_of(&error)))?;
+    fn parse(access: &PostgresAccess) -> Result<Self, String> {
+        let how = "write it as postgres://user:password@host:port/database, with ?sslmode= for TLS";
+        let (mode, url) = SslMode::extract(&access.url)?;
+        let mut config = Config::from_str(&url).map_err(|error| format!("{}; {how}", text_of(&error)))?;
         config.application_name("orinoco").keepalives_idle(Duration::from_secs(30));
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
@@ -45,18 +77,27 @@ impl Place {
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let database = config.get_dbname().unwrap_or_default();
-        Ok(Self { text: format!("postgres://{host}:{port}/{database}"), config })
+        let text = format!("postgres://{host}:{port}/{database}");
+        Ok(Self { text, config, mode, tls: access.tls.clone() })
     }
 
     async fn connect(&self) -> Result<Client, String> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| text_of(&error))?;
-        tokio::spawn(async move {
-            // Whoever waits for an answer gets the same error.
-            if let Err(error) = connection.await {
-                tracing::debug!(error = text_of(&error), "connection to postgresql ended");
+        let tls = match self.mode {
+            SslMode::Disable => None,
+            SslMode::Prefer => Some(tls::unverified().map_err(|error| error.to_string())?),
+            SslMode::Verified => Some(self.tls.client_config().await.map_err(|error| error.to_string())?),
+        };
+        let connected = match tls {
+            None => self.config.connect(NoTls).await.map(|(client, connection)| drive(client, connection)),
+            Some(tls) => {
+                let connected = self.config.connect(MakeRustlsConnect::new(tls)).await;
+                connected.map(|(client, connection)| drive(client, connection))
             }
-        });
-        Ok(client)
+        };
+        connected.map_err(|error| match self.mode {
+            SslMode::Disable => text_of(&error),
+            SslMode::Prefer | SslMode::Verified => TlsKeys::POSTGRES.with_remedy(text_of(&error)),
+        })
     }
 
     /// # Errors
@@ -82,6 +123,21 @@ impl Dial for Place {
     async fn check(client: &mut Client) -> Result<(), String> {
         client.simple_query("").await.map(drop).map_err(|error| text_of(&error))
     }
+}
+
+/// The connection works in a task of its own, for as long as its client is there.
+fn drive<S, T>(client: Client, connection: Connection<S, T>) -> Client
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        // Whoever waits for an answer gets the same error.
+        if let Err(error) = connection.await {
+            tracing::debug!(error = text_of(&error), "connection to postgresql ended");
+        }
+    });
+    client
 }
 
 /// A statement in one round trip: parsed, bound and run at once, without a prepared statement.

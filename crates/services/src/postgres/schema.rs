@@ -5,7 +5,7 @@ use std::time::Duration;
 use refinery::{Runner, embed_migrations};
 use tokio_postgres::{Client, error::SqlState};
 
-use super::{Place, query, text_of};
+use super::{Place, PostgresAccess, query, text_of};
 
 embed_migrations!("../../migrations");
 
@@ -41,8 +41,8 @@ pub fn schema_version_needed() -> i32 {
 /// # Errors
 /// [`SchemaError::Unavailable`]; [`SchemaError::Failed`], also where the database holds a migration that this program does not
 /// know, or another one under the same version.
-pub async fn migrate(url: &str) -> Result<i32, SchemaError> {
-    let place = parse(url)?;
+pub async fn migrate(access: impl Into<PostgresAccess>) -> Result<i32, SchemaError> {
+    let place = parse(&access.into())?;
     let mut client = connect(&place).await?;
     let failed = |reason: String| SchemaError::Failed { place: place.text.clone(), reason };
     let migrating = async {
@@ -63,8 +63,8 @@ pub async fn migrate(url: &str) -> Result<i32, SchemaError> {
 ///
 /// # Errors
 /// [`SchemaError::Unavailable`].
-pub async fn schema_version(url: &str) -> Result<Option<i32>, SchemaError> {
-    let place = parse(url)?;
+pub async fn schema_version(access: impl Into<PostgresAccess>) -> Result<Option<i32>, SchemaError> {
+    let place = parse(&access.into())?;
     let client = connect(&place).await?;
     version_of(&client).await.map_err(|reason| SchemaError::Unavailable { place: place.text, reason })
 }
@@ -73,15 +73,17 @@ pub async fn schema_version(url: &str) -> Result<Option<i32>, SchemaError> {
 ///
 /// # Errors
 /// [`SchemaError::Unavailable`], [`SchemaError::Mismatch`].
-pub async fn check_schema(url: &str) -> Result<(), SchemaError> {
-    let found = schema_version(url).await?;
+pub async fn check_schema(access: impl Into<PostgresAccess>) -> Result<(), SchemaError> {
+    let access = access.into();
+    let place = parse(&access)?.text;
+    let found = schema_version(access).await?;
     let needed = schema_version_needed();
     if found == Some(needed) {
         return Ok(());
     }
     let newer = found.is_some_and(|found| found > needed);
     let remedy = if newer { "upgrade orinoco" } else { "run `orinoco migrate`" };
-    Err(SchemaError::Mismatch { place: parse(url)?.text, found: found_text(found), needed, remedy })
+    Err(SchemaError::Mismatch { place, found: found_text(found), needed, remedy })
 }
 
 pub(super) fn found_text(found: Option<i32>) -> String {
@@ -103,8 +105,8 @@ fn runner() -> Runner {
     migrations::runner()
 }
 
-fn parse(url: &str) -> Result<Place, SchemaError> {
-    Place::parse(url).map_err(|reason| SchemaError::Unavailable { place: "at postgres.url".to_owned(), reason })
+fn parse(access: &PostgresAccess) -> Result<Place, SchemaError> {
+    Place::parse(access).map_err(|reason| SchemaError::Unavailable { place: "at postgres.url".to_owned(), reason })
 }
 
 async fn connect(place: &Place) -> Result<Client, SchemaError> {

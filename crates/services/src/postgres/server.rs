@@ -11,7 +11,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{Place, query, schema, text_of};
+use super::{Place, PostgresAccess, query, schema, text_of};
 use crate::pool::Pool;
 
 /// `with .. insert .. on conflict` with `clock_timestamp()` is older; 14 is the oldest that is still maintained.
@@ -54,8 +54,8 @@ impl Server {
     ///
     /// # Errors
     /// The URL can't be understood; the text does not repeat it.
-    pub(super) fn new(url: &str, connections_max: u32, call_timeout: Duration) -> Result<Self, String> {
-        let place = Place::parse(url)?;
+    pub(super) fn new(access: &PostgresAccess, connections_max: u32, call_timeout: Duration) -> Result<Self, String> {
+        let place = Place::parse(access)?;
         // 0 would be for ever.
         let timeout_ms = call_timeout.as_millis().max(1);
         let begin = format!(

@@ -34,7 +34,10 @@ use self::{
     probe::AppendFsync,
     record::{Answer, Outcome, Unreadable},
 };
-use crate::redis_server::{Failure, Publications, Script, Server, ServerOptions};
+use crate::{
+    redis_server::{Failure, Publications, Script, Server, ServerOptions},
+    tls::{TlsKeys, TlsOptions},
+};
 
 /// Logins of one page: what is asked beyond comes with the next one.
 const PAGE_MAX: usize = 1_000;
@@ -44,8 +47,10 @@ const SIZE_HINT: (usize, usize) = (20, 2_048);
 /// How to reach Redis "QR".
 #[derive(Clone)]
 pub struct RedisLoginStoreOptions {
-    /// `redis://[user:password@]host:port[/database]`.
+    /// `redis://[user:password@]host:port[/database]`, or `rediss://` for TLS.
     pub url: String,
+    /// For `rediss://`.
+    pub tls: TlsOptions,
     /// First part of all keys and of the channel. Channels are shared by all databases of a server.
     pub prefix: String,
     /// What any call may take, connecting included.
@@ -60,6 +65,7 @@ impl RedisLoginStoreOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsOptions::default(),
             prefix: "orinoco".to_owned(),
             call_timeout: Duration::from_millis(2_000),
             connections_max: 8,
@@ -97,6 +103,8 @@ impl RedisLoginStore {
     pub fn new(options: &RedisLoginStoreOptions) -> Result<Self, LoginStoreError> {
         let server = Server::new(&ServerOptions {
             url: &options.url,
+            tls: &options.tls,
+            tls_keys: &TlsKeys::REDIS_QR,
             connections_max: options.connections_max,
             call_timeout: options.call_timeout,
             url_setting: "redis_qr.url",

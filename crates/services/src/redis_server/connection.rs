@@ -1,30 +1,34 @@
 //! Calls to Redis: pooled, bounded in time.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use bb8::ManageConnection;
-use bb8_redis::RedisConnectionManager;
-use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, ProtocolVersion, RedisError,
-    ServerErrorKind, Value, aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
-use super::{Failure, Place, Script};
-use crate::pool::{Dial, Pool};
+use super::{
+    Failure, Place, Script,
+    access::{Access, Connection},
+};
+use crate::{
+    pool::{Dial, Pool},
+    tls::{TlsKeys, TlsOptions},
+};
 
 /// One Redis server, as a store uses it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pool: Pool<RedisDial>,
     place: Place,
-    publications: Client,
+    access: Access,
     call_timeout: Duration,
 }
 
 /// How to reach a server, and what to call its settings where they are to be mended.
 pub(crate) struct ServerOptions<'a> {
     pub(crate) url: &'a str,
+    /// For a URL `rediss://`.
+    pub(crate) tls: &'a TlsOptions,
+    pub(crate) tls_keys: &'static TlsKeys,
     pub(crate) connections_max: u32,
     pub(crate) call_timeout: Duration,
     /// Names the URL in the configuration: `redis_ws.url`.
@@ -41,26 +45,24 @@ impl Server {
         // The URL may hold a password.
         let invalid = |error: RedisError| Failure::Unavailable {
             place: format!("at {url_setting}"),
-            reason: format!("{error}; write it as redis://[user:password@]host:port[/database]"),
+            reason: format!("{error}; write it as redis://[user:password@]host:port[/database], or rediss:// for TLS"),
         };
-        let client = Client::open(options.url).map_err(invalid)?;
-        let info = client.get_connection_info();
-        let place = Place { text: place_of(info), url_setting, room_remedy };
-        // RESP3 hands publications over apart from answers, so that a connection can be probed while it listens.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let publications = Client::open(info.clone().set_redis_settings(settings)).map_err(invalid)?;
-        let manager = RedisConnectionManager::new(info.clone()).map_err(invalid)?;
-        let dial = RedisDial { manager, place: place.text.clone(), response_timeout: call_timeout };
-        Ok(Self { pool: Pool::new(dial, options.connections_max, call_timeout), place, publications, call_timeout })
+        let access = Access::new(options.url, options.tls, options.tls_keys).map_err(invalid)?;
+        let place = Place { text: access.place(), url_setting, room_remedy };
+        let dial = RedisDial { access: access.clone(), response_timeout: call_timeout };
+        Ok(Self { pool: Pool::new(dial, options.connections_max, call_timeout), place, access, call_timeout })
     }
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// For connections that listen.
-    pub(super) fn publications(&self) -> &Client {
-        &self.publications
+    /// A connection that listens. The caller bounds the time.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn listen(&self, config: AsyncConnectionConfig) -> Result<Connection, String> {
+        self.access.listen(config).await
     }
 
     pub(super) fn call_timeout(&self) -> Duration {
@@ -105,7 +107,7 @@ impl Server {
     async fn ask(&self, command: &Cmd, deadline: Instant) -> Result<Value, Fault> {
         let mut held = self.pool.get(deadline).await.map_err(Fault::Connection)?;
         let connection = held.begin();
-        let answer = tokio::time::timeout_at(deadline, connection.send_packed_command(command)).await;
+        let answer = tokio::time::timeout_at(deadline, connection.commands.send_packed_command(command)).await;
         match answer {
             Ok(Ok(value)) => {
                 held.answered();
@@ -138,48 +140,34 @@ enum Fault {
 }
 
 /// Connects by bb8-redis; timeouts and the eviction of broken connections are the pool's, which is stricter.
+#[derive(Debug)]
 struct RedisDial {
-    manager: RedisConnectionManager,
-    /// Without user and password.
-    place: String,
+    access: Access,
     response_timeout: Duration,
 }
 
-impl fmt::Debug for RedisDial {
-    /// The manager holds the password.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("RedisDial").field(&self.place).finish()
-    }
-}
-
 impl Dial for RedisDial {
-    type Connection = MultiplexedConnection;
+    type Connection = Connection;
 
-    /// An attempt ends after 1 s, which is the redis crate's default; the pool makes more of them until the call's deadline.
-    async fn dial(&self) -> Result<MultiplexedConnection, String> {
-        let mut connection = self.manager.connect().await.map_err(|error| error.to_string())?;
+    /// An attempt ends after 1 s; the pool makes more of them until the call's deadline.
+    async fn dial(&self) -> Result<Connection, String> {
+        let mut connection = self.access.connect().await?;
         // The pool's deadline comes first; the crate's own 500 ms would cut off large batches.
-        connection.set_response_timeout(self.response_timeout);
+        connection.commands.set_response_timeout(self.response_timeout);
         Ok(connection)
     }
 
-    fn is_closed(_connection: &MultiplexedConnection) -> bool {
+    fn is_closed(_connection: &Connection) -> bool {
         // It can't tell; the check of an idle one, or the next call, does.
         false
     }
 
     /// `PING`.
-    async fn check(connection: &mut MultiplexedConnection) -> Result<(), String> {
-        redis::cmd("PING").query_async::<Value>(connection).await.map(drop).map_err(|error| error.to_string())
-    }
-}
-
-fn place_of(info: &ConnectionInfo) -> String {
-    let database = info.redis_settings().db();
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
-        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{database}"),
-        ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
-        other => other.to_string(),
+    async fn check(connection: &mut Connection) -> Result<(), String> {
+        redis::cmd("PING")
+            .query_async::<Value>(&mut connection.commands)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no text that leaves this module holds a user or a password of the URL.
 
+mod access;
 mod connection;
 mod info;
 mod script;

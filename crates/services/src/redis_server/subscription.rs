@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Failure, Place, Server};
+use super::{Failure, Place, Server, access::Connection};
 
 const PUBLICATIONS_MAX: usize = 4_096;
 const PUBLICATION_BYTES_MAX: usize = 64 << 20;
@@ -49,14 +49,14 @@ impl Publications {
             .set_response_timeout(Some(call_timeout))
             .set_push_sender(move |push: PushInfo| queue.accept(push));
         let opening = async {
-            let mut connection = server.publications().get_multiplexed_async_connection_with_config(&config).await?;
-            connection.subscribe(channel).await?;
-            Ok::<_, redis::RedisError>(connection)
+            let mut connection = server.listen(config).await?;
+            connection.commands.subscribe(channel).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(connection)
         };
         let connection = tokio::time::timeout(call_timeout, opening)
             .await
             .map_err(|_| place.unavailable(format!("no subscription within {} ms", call_timeout.as_millis())))?
-            .map_err(|error| place.unavailable(error))?;
+            .map_err(|reason| place.unavailable(reason))?;
         let probing = tokio::spawn(probe(connection, Arc::clone(&ended)));
         Ok(Self { place, texts, bytes, ended, probing })
     }
@@ -88,10 +88,10 @@ impl Drop for Publications {
 }
 
 /// Holds the connection open for as long as it answers; dropping it ends the stream of publications.
-async fn probe(mut connection: MultiplexedConnection, ended: Ended) {
+async fn probe(mut connection: Connection, ended: Ended) {
     loop {
         tokio::time::sleep(PROBE_INTERVAL).await;
-        if let Err(error) = redis::cmd("PING").query_async::<Value>(&mut connection).await {
+        if let Err(error) = redis::cmd("PING").query_async::<Value>(&mut connection.commands).await {
             end(&ended, format!("the subscription's connection is dead: {error}"));
             return;
         }

@@ -39,7 +39,10 @@ use self::{
     encode::Encoded,
     subscription::RedisSubscription,
 };
-use crate::redis_server::{Failure, Publications, Server, ServerOptions};
+use crate::{
+    redis_server::{Failure, Publications, Server, ServerOptions},
+    tls::{TlsKeys, TlsOptions},
+};
 
 /// Frames of one history page, devices of one snapshot page: what is asked beyond comes with the next page.
 const PAGE_MAX: usize = 100_000;
@@ -47,8 +50,10 @@ const PAGE_MAX: usize = 100_000;
 /// How to reach Redis "WS".
 #[derive(Clone)]
 pub struct RedisStoreOptions {
-    /// `redis://[user:password@]host:port[/database]`.
+    /// `redis://[user:password@]host:port[/database]`, or `rediss://` for TLS.
     pub url: String,
+    /// For `rediss://`.
+    pub tls: TlsOptions,
     /// First part of all keys and channels. Channels are shared by all databases of a server.
     pub prefix: String,
     /// What any call may take, connecting included.
@@ -61,6 +66,7 @@ impl RedisStoreOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsOptions::default(),
             prefix: "orinoco".to_owned(),
             call_timeout: Duration::from_millis(2_000),
             connections_max: 4,
@@ -116,6 +122,8 @@ impl RedisStore {
     pub fn new(options: &RedisStoreOptions) -> Result<Self, StoreError> {
         let server = Server::new(&ServerOptions {
             url: &options.url,
+            tls: &options.tls,
+            tls_keys: &TlsKeys::REDIS_WS,
             connections_max: options.connections_max,
             call_timeout: options.call_timeout,
             url_setting: "redis_ws.url",

@@ -18,14 +18,14 @@ use orinoco_ports::{
 use orinoco_services::{
     KafkaLog, KafkaLogOptions, PahoSource, PahoSourceOptions, PostgresAccounts, PostgresAccountsOptions,
     PostgresLeases, PostgresLeasesOptions, RedisLoginStore, RedisLoginStoreOptions, RedisStore, RedisStoreOptions,
-    migrate,
+    TlsOptions, migrate,
 };
 use orinoco_testkit::{
     Database, Kafka, KafkaAddress, Mosquitto, Postgres, Redis, RedisDatabase, RedisKind, unique_name,
 };
 use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
 
-use crate::device::Device;
+use crate::{authority::Authority, device::Device, tls::listener};
 
 /// Where hundreds of calls wait for a few connections at once, on a machine that does much else.
 const CROWD_TIMEOUT: Duration = Duration::from_secs(25);
@@ -226,11 +226,32 @@ impl Intake for Accepting {
 }
 
 /// A mosquitto of one's own.
-struct PahoOnMosquitto(Mosquitto);
+struct PahoOnMosquitto {
+    broker: Mosquitto,
+    url: String,
+    tls: TlsOptions,
+    _folder: tempfile::TempDir,
+}
 
 impl PahoOnMosquitto {
     async fn new() -> Self {
-        let broker = Self(Mosquitto::start().await.unwrap());
+        let broker = Mosquitto::start().await.unwrap();
+        let url = broker.url().to_owned();
+        Self { broker, url, tls: TlsOptions::default(), _folder: tempfile::tempdir().unwrap() }.known().await
+    }
+
+    /// We go by TLS, devices don't.
+    async fn with_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path());
+        let (lines, url) = listener(&authority, "localhost", false);
+        let broker = Mosquitto::start_with(&lines).await.unwrap();
+        let tls = TlsOptions { ca: Some(authority.ca_file().to_owned()), identity: None };
+        Self { broker, url, tls, _folder: folder }.known().await
+    }
+
+    async fn known(self) -> Self {
+        let broker = self;
         // What is published before a broker knows our session is none of ours.
         let intake = Arc::new(Accepting);
         broker.source().await.connect(intake).await.unwrap().disconnect().await;
@@ -242,22 +263,24 @@ impl PahoOnMosquitto {
 impl MqttFactory for PahoOnMosquitto {
     async fn source(&self) -> Arc<dyn MqttSource> {
         let filters = ["devices/+/coordX", "devices/+/coordY"].map(str::to_owned).to_vec();
-        Arc::new(PahoSource::new(PahoSourceOptions::new(self.0.url(), "orinoco", filters)).unwrap())
+        let mut options = PahoSourceOptions::new(&self.url, "orinoco", filters);
+        options.tls = self.tls.clone();
+        Arc::new(PahoSource::new(options).unwrap())
     }
 
     async fn publisher(&self) -> Box<dyn Publisher> {
-        Box::new(Device::new(self.0.address().host_and_port()))
+        Box::new(Device::new(self.broker.address().host_and_port()))
     }
 }
 
 #[async_trait]
 impl BrokerFactory for PahoOnMosquitto {
     async fn stop_broker(&self) {
-        now(self.0.stop()).unwrap();
+        now(self.broker.stop()).unwrap();
     }
 
     async fn start_broker(&self) {
-        now(self.0.restart()).unwrap();
+        now(self.broker.restart()).unwrap();
     }
 }
 
@@ -269,4 +292,10 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 mod mqtt {
     orinoco_ports::conformance_tests!(mqtt, super::PahoOnMosquitto::new().await);
     orinoco_ports::conformance_tests!(mqtt_session, super::PahoOnMosquitto::new().await);
+}
+
+/// Refusals included: what was refused is not acknowledged over TLS either.
+mod mqtt_over_tls {
+    orinoco_ports::conformance_tests!(mqtt, super::PahoOnMosquitto::with_tls().await);
+    orinoco_ports::conformance_tests!(mqtt_session, super::PahoOnMosquitto::with_tls().await);
 }

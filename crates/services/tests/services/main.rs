@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+// The tests of the daemon use more of it.
+#[allow(dead_code)]
+#[path = "../../../../tests/front_door/support/authority.rs"]
+mod authority;
 mod conformance;
 mod device;
 mod kafka_log;
@@ -9,3 +13,4 @@ mod login_store;
 mod mqtt;
 mod postgres;
 mod redis_store;
+mod tls;

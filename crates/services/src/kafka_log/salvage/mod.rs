@@ -2,28 +2,23 @@
 //! ever, and a partition must not be stalled by one record. Only used then, on connections of its own.
 
 mod batch;
-mod wire;
+pub(super) mod wire;
 
 use std::{io, time::Duration};
 
 use orinoco_domain::RawRecord;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use self::{
     batch::Aborted,
     wire::{Reader, Writer},
 };
+use super::connection::{self, Security};
 
 const FETCH: i16 = 1;
 /// The first with transactions, and the oldest that Kafka 4 knows.
 const FETCH_VERSION: i16 = 4;
 const METADATA: i16 = 3;
 const METADATA_VERSION: i16 = 1;
-/// Whole batches come even where they are larger than was asked for.
-const RESPONSE_BYTES_MAX: usize = 256 << 20;
 
 /// What was read of one topic's partition.
 #[derive(Debug)]
@@ -48,22 +43,27 @@ pub(super) struct Wanted<'a> {
 ///
 /// # Errors
 /// For people; the caller tries again later.
-pub(super) async fn fetch(brokers: &[String], wanted: Wanted<'_>, call_timeout: Duration) -> Result<Salvaged, String> {
+pub(super) async fn fetch(
+    brokers: &[String],
+    security: &Security,
+    wanted: Wanted<'_>,
+    call_timeout: Duration,
+) -> Result<Salvaged, String> {
     let fetching = async {
-        let leader = leader_of(brokers, wanted).await?;
-        fetch_from(&leader, wanted).await
+        let leader = leader_of(brokers, security, wanted).await?;
+        fetch_from(&leader, security, wanted).await
     };
     let fetched = tokio::time::timeout(call_timeout, fetching).await;
     fetched.map_err(|_| format!("no answer within {} ms", call_timeout.as_millis()))?
 }
 
 /// `host:port` of the partition's leader.
-async fn leader_of(brokers: &[String], wanted: Wanted<'_>) -> Result<String, String> {
+async fn leader_of(brokers: &[String], security: &Security, wanted: Wanted<'_>) -> Result<String, String> {
     let mut request = Writer::default();
     request.int32(1).string(wanted.topic);
     let mut failure = "no broker is configured".to_owned();
     for broker in brokers {
-        match exchange(broker, METADATA, METADATA_VERSION, &request.0).await {
+        match exchange(broker, security, METADATA, METADATA_VERSION, &request.0).await {
             Ok(response) => {
                 let leader = read_leader(Reader(&response), wanted.partition);
                 return leader.ok_or_else(|| format!("{}/{} has no leader", wanted.topic, wanted.partition));
@@ -101,14 +101,15 @@ fn read_leader(mut response: Reader<'_>, partition: u32) -> Option<String> {
     None
 }
 
-async fn fetch_from(leader: &str, wanted: Wanted<'_>) -> Result<Salvaged, String> {
+async fn fetch_from(leader: &str, security: &Security, wanted: Wanted<'_>) -> Result<Salvaged, String> {
     let bytes_max = i32::try_from(wanted.bytes_max).unwrap_or(i32::MAX).clamp(1, 50 << 20);
     let partition = i32::try_from(wanted.partition).map_err(|error| error.to_string())?;
     let mut request = Writer::default();
     // A client, not a replica; no wait; at least a byte; committed records only.
     request.int32(-1).int32(0).int32(1).int32(bytes_max).int8(1);
     request.int32(1).string(wanted.topic).int32(1).int32(partition).int64(wanted.from).int32(bytes_max);
-    let response = exchange(leader, FETCH, FETCH_VERSION, &request.0).await.map_err(|error| error.to_string())?;
+    let response = exchange(leader, security, FETCH, FETCH_VERSION, &request.0).await;
+    let response = response.map_err(|error| error.to_string())?;
     let answer = read_fetched(Reader(&response)).ok_or("the answer to a fetch can't be read")?;
     if answer.error != 0 {
         return Err(format!("a fetch failed with error {}", answer.error));
@@ -138,19 +139,13 @@ fn read_fetched(mut response: Reader<'_>) -> Option<FetchAnswer<'_>> {
 }
 
 /// One request on a connection of its own; the body of the response.
-async fn exchange(address: &str, api_key: i16, api_version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut request = Writer::default();
-    request.int16(api_key).int16(api_version).int32(1).string("orinoco");
-    request.0.extend_from_slice(body);
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_i32(i32::try_from(request.0.len()).map_err(io::Error::other)?).await?;
-    stream.write_all(&request.0).await?;
-    let length = usize::try_from(stream.read_i32().await?).map_err(io::Error::other)?;
-    if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
-        return Err(io::Error::other(format!("a response of {length} bytes")));
-    }
-    let mut response = vec![0; length];
-    stream.read_exact(&mut response).await?;
-    // Response header, version 0: the correlation id.
-    Ok(response.split_off(4))
+async fn exchange(
+    address: &str,
+    security: &Security,
+    api_key: i16,
+    api_version: i16,
+    body: &[u8],
+) -> io::Result<Vec<u8>> {
+    let mut stream = security.connect_as_user(address).await?;
+    connection::exchange(&mut stream, api_key, api_version, body).await
 }

@@ -5,7 +5,7 @@
 
 mod rows;
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use orinoco_domain::{
@@ -21,7 +21,7 @@ use tokio_postgres::{Row, types::Type};
 
 use self::rows::{ACCOUNT_COLUMNS, AUDIT_COLUMNS, CREDENTIAL_COLUMNS};
 use super::{
-    schema,
+    PostgresAccess, schema,
     server::{Argument, Failure, Server, Statement},
 };
 
@@ -31,10 +31,9 @@ const PAGE_MAX: usize = 1_000;
 const FORGOTTEN_MAX: i64 = 1_000;
 
 /// How to reach the accounts.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct PostgresAccountsOptions {
-    /// `postgres://user:password@host:port/database`.
-    pub url: String,
+    pub access: PostgresAccess,
     /// What any call may take, connecting included.
     pub call_timeout: Duration,
     pub connections_max: u32,
@@ -42,17 +41,8 @@ pub struct PostgresAccountsOptions {
 
 impl PostgresAccountsOptions {
     #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), call_timeout: Duration::from_millis(2_000), connections_max: 8 }
-    }
-}
-
-impl fmt::Debug for PostgresAccountsOptions {
-    /// Without the URL, which may hold a password.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = formatter.debug_struct("PostgresAccountsOptions");
-        text.field("call_timeout", &self.call_timeout).field("connections_max", &self.connections_max);
-        text.finish_non_exhaustive()
+    pub fn new(access: impl Into<PostgresAccess>) -> Self {
+        Self { access: access.into(), call_timeout: Duration::from_millis(2_000), connections_max: 8 }
     }
 }
 
@@ -68,7 +58,7 @@ impl PostgresAccounts {
     /// # Errors
     /// [`AccountsError::Unavailable`] for a URL that can't be understood.
     pub fn new(options: &PostgresAccountsOptions) -> Result<Self, AccountsError> {
-        let server = Server::new(&options.url, options.connections_max, options.call_timeout)
+        let server = Server::new(&options.access, options.connections_max, options.call_timeout)
             .map_err(|reason| AccountsError::Unavailable { place: "at postgres.url".to_owned(), reason })?;
         Ok(Self { server })
     }
