@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -83,6 +83,7 @@ async fn run(address: String, people: Vec<Tokens>, per_second: u32, mut stopped:
                     phone: people[number % PEOPLE].access.clone(),
                     number,
                     step: Mutex::default(),
+                    stream: Arc::default(),
                 };
                 logins.spawn(async move { login.run_within().await });
                 number += 1;
@@ -109,20 +110,24 @@ struct Login {
     number: usize,
     /// What it waits for, for who finds it stuck.
     step: Mutex<String>,
+    /// What became of its browser's last request for a stream, likewise.
+    stream: Arc<Mutex<&'static str>>,
 }
 
 impl Login {
     async fn run_within(&self) -> Ended {
         match timeout(DEADLINE, self.run()).await {
             Ok(ended) => ended,
-            Err(_) => panic!("a login is stuck at {}", self.step.lock().unwrap()),
+            Err(_) => {
+                panic!("a login is stuck at {}; its stream: {}", self.step.lock().unwrap(), self.stream.lock().unwrap())
+            }
         }
     }
 
     async fn run(&self) -> Ended {
         let browser = self.browser().await;
         let (tell, mut told) = watch::channel(Value::Null);
-        let events = tokio::spawn(follow(self.address.clone(), browser.clone(), tell));
+        let events = tokio::spawn(follow(self.address.clone(), browser.clone(), tell, Arc::clone(&self.stream)));
         let scan = json!({"nonce": browser.nonce});
         self.phone(&browser, "scan", Some(scan), &["SCANNED"]).await;
         let (status, mut what) = match self.number % 10 {
@@ -221,13 +226,19 @@ fn assert_done(answer: &Answer, lost: bool, statuses: &[&str]) {
 }
 
 /// The statuses that a browser was told of, over as many streams as it takes, and the gaps between those.
-async fn follow(address: String, browser: Browser, tell: watch::Sender<Value>) -> (Vec<String>, Vec<Duration>) {
+async fn follow(
+    address: String,
+    browser: Browser,
+    tell: watch::Sender<Value>,
+    at: Arc<Mutex<&'static str>>,
+) -> (Vec<String>, Vec<Duration>) {
     let mut seen: Vec<String> = Vec::new();
     let (mut gaps, mut lost_at): (_, Option<Instant>) = (Vec::new(), None);
     let mut last_id = String::new();
     loop {
         match within("a stream", browser.try_events_after(&address, &last_id)).await {
             Ok(Ok(mut events)) => {
+                *at.lock().unwrap() = "open";
                 while let Some(event) = events.next().await {
                     gaps.extend(lost_at.take().map(|at| at.elapsed()));
                     let status = event["status"].as_str().unwrap().to_owned();
@@ -241,11 +252,14 @@ async fn follow(address: String, browser: Browser, tell: watch::Sender<Value>) -
                 if seen.last().is_some_and(|status| ["DENIED", "CANCELLED", "EXCHANGED"].contains(&status.as_str())) {
                     return (seen, gaps);
                 }
+                *at.lock().unwrap() = "lost";
                 lost_at.get_or_insert_with(Instant::now);
             }
             Ok(Err(204)) => return (seen, gaps),
             // 429: so many streams that are killed all the time come to the limit for all, which nothing lifts.
-            Ok(Err(429 | 503)) | Err(_) => {}
+            Ok(Err(429)) => *at.lock().unwrap() = "429",
+            Ok(Err(503)) => *at.lock().unwrap() = "503",
+            Err(_) => *at.lock().unwrap() = "no answer",
             Ok(Err(status)) => panic!("{status} in place of a stream, after {seen:?}"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
