@@ -15,7 +15,7 @@ pub enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric: its name, its kind, its labels where it has some, what it says.
-pub const METERS: [(&str, Kind, &str, &str); 48] = [
+pub const METERS: [(&str, Kind, &str, &str); 51] = [
     (
         "orinoco_messages_accepted_total",
         Counter,
@@ -110,6 +110,19 @@ pub const METERS: [(&str, Kind, &str, &str); 48] = [
         Gauge,
         "",
         "When files that were read again were last taken over, seconds since 1970.",
+    ),
+    ("orinoco_trace_spans_exported_total", Counter, "", "Spans that the collector of traces has taken."),
+    (
+        "orinoco_trace_spans_dropped_total",
+        Counter,
+        "reason",
+        "Spans that were lost: `telemetry.spans_max` was reached (`full`), or the collector refused them (`refused`).",
+    ),
+    (
+        "orinoco_trace_exports_failed_total",
+        Counter,
+        "",
+        "Exports that the collector of traces did not take; tried again or dropped.",
     ),
     ("orinoco_actors", Gauge, "", "Actors that run, supervisors included."),
     (

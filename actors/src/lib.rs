@@ -14,6 +14,7 @@
 //! | [`Challenge`] | a challenge | decides by compare-and-set; expires at its deadline |
 //! | [`SseSession`] | a stream | a challenge's status to its creator |
 //! | [`Listener`] | a port | binds and serves |
+//! | [`TraceExporter`] | one, where traces are exported | spans to the collector |
 //!
 //! Invariant: data crosses these mailboxes, and nothing here is lost that was not acknowledged end to end: each actor can be killed
 //! between any two awaits and its successor goes on from the journal, the log and the stores.
@@ -36,6 +37,8 @@ mod socket_writer;
 mod sse_session;
 mod stream_hub;
 mod tenure;
+mod trace_exporter;
+mod tracer;
 mod wire;
 mod ws_session;
 
@@ -67,5 +70,7 @@ pub use stream_hub::{
     StreamHubMessage, StreamPage, View,
 };
 pub use tenure::Tenure;
+pub use trace_exporter::{TraceExporter, TraceExporterArguments, TraceExporterMessage};
+pub use tracer::{Tracer, TracerSettings};
 pub use wire::{Close, close_message, ping_message, text_message};
 pub use ws_session::{Resume, WsLimits, WsSession, WsSessionArguments, WsSessionMessage};

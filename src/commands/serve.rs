@@ -87,6 +87,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
         lags: Lags::default(),
         connections: Arc::clone(&connections),
         prometheus: prometheus()?,
+        traces: wiring::Traces::open(&config)?,
         tree: slot.clone(),
         before_metrics: Arc::new(move || gauges.set()),
         tls: Arc::clone(&tls),

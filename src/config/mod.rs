@@ -15,6 +15,7 @@ mod rules;
 mod sections;
 mod source;
 mod supervision;
+mod traces;
 mod value;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use sections::{
 };
 pub use source::VARIABLE_PREFIX;
 pub use supervision::SupervisionFile;
+pub use traces::otlp_headers;
 pub use value::{HostPort, REDACTED, Scheme, Secret, ServiceUrl};
 
 use reader::Reader;

@@ -10,6 +10,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     check_mqtt(config, reader);
     check_parts(config, reader);
     client_tls::check(config, reader);
+    super::traces::check(config, reader);
     if config.ws.ping_interval >= config.ws.idle_timeout {
         reader.reject(
             &["ws.ping_interval_s", "ws.idle_timeout_s"],

@@ -23,6 +23,8 @@ pub(super) enum Raw {
     /// A TOML string.
     Text(String),
     Integer(i64),
+    /// A TOML number with a fraction or an exponent.
+    Fraction(String),
     Boolean(bool),
     List(Vec<Raw>),
     /// A TOML value that no key takes; what it is.
@@ -63,6 +65,7 @@ impl Raw {
         match self {
             Self::Untyped(_) | Self::Text(_) => "text",
             Self::Integer(_) => "a number",
+            Self::Fraction(_) => "a number with a fraction",
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Other(what) => what,
@@ -76,7 +79,7 @@ impl Raw {
                 .map_or(Self::Other("a number beyond 64 bits"), Self::Integer),
             DeValue::Boolean(value) => Self::Boolean(*value),
             DeValue::Array(items) => Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect()),
-            DeValue::Float(_) => Self::Other("a number with a fraction"),
+            DeValue::Float(number) => Self::Fraction(number.as_str().to_owned()),
             DeValue::Datetime(_) => Self::Other("a date"),
             DeValue::Table(_) => Self::Other("a table"),
         }

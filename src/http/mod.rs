@@ -16,6 +16,7 @@
 //! | `oauth` | OAuth 2.0, and its own form of errors |
 //! | `console` | the web console |
 //! | `openapi` | what is here, described: OpenAPI, and a page of it |
+//! | `traces` | spans of what logins ask for |
 //! | `devices`, `operations` | an area each: its routes and their handlers |
 //!
 //! Invariants: at most `connections_max` connections, further ones wait in the kernel's queue; a head is at most 64 KiB and 30 s, a body
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
-use orinoco_actors::{Challenges, Health, Lags, SseStreams, StreamHubMessage};
+use orinoco_actors::{Challenges, Health, Lags, SseStreams, StreamHubMessage, Tracer};
 use orinoco_ports::{CoordinateStore, Journal, Leases, RecordLog};
 use orinoco_supervision::Group;
 
@@ -50,6 +51,7 @@ pub(crate) mod routes;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traces;
 
 pub(crate) use access::bearer_token;
 pub use access::{Access, Credential, Denied, PublicOnly, Viewer};
@@ -100,6 +102,7 @@ pub struct HttpDeps {
     pub trusted_proxies: Vec<IpNet>,
     pub connections: Arc<WsConnections>,
     pub console: Console,
+    pub tracer: Tracer,
     pub tree: TreeSlot,
     pub health: Health,
     pub prometheus: PrometheusHandle,

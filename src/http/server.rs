@@ -31,6 +31,7 @@ use super::{
     oauth::refusal,
     problem::{Problem, internal},
     routes::{routes, with_security_headers},
+    traces::RequestTrace,
 };
 use crate::tls::{ClientStream, HANDSHAKE_TIMEOUT};
 
@@ -148,6 +149,7 @@ async fn respond(
 ) -> Result<Response, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begun = Instant::now();
+    let trace = RequestTrace::begin(&deps.tracer, &path, request.headers());
     // Only of browsers' pages; those of this interface itself send no `Origin` with most requests.
     let origin = deps.origins.listed_origin(request.headers()).cloned();
     let mut response = if let Some(preflight) = deps.origins.preflight(&method, request.headers()) {
@@ -168,6 +170,9 @@ async fn respond(
     deps.origins.allow(origin, &mut response);
     let labels = [("method", method_label(&method)), ("status", response.status().as_str().to_owned())];
     metrics::counter!("orinoco_http_requests_total", &labels).increment(1);
+    if let Some(trace) = trace {
+        trace.finish(&deps.tracer, &labels[0].1, deps.tls.is_some(), response.status());
+    }
     // To the head of the answer: a stream of a challenge goes on for minutes.
     metrics::histogram!("orinoco_http_request_duration_seconds", &labels[..1]).record(begun.elapsed());
     Ok(response)

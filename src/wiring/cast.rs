@@ -7,7 +7,7 @@ use orinoco_actors::{
     KafkaConsumerMessage, KafkaProducer, KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper,
     LeaseKeeperArguments, LeaseKeeperMessage, Listener, ListenerArguments, MqttIngest, MqttIngestArguments,
     MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage, StreamHub, StreamHubArguments,
-    StreamHubMessage, Tenure, WsSession,
+    StreamHubMessage, Tenure, TraceExporter, WsSession,
 };
 use orinoco_domain::pairing::{Pairing, PairingRule};
 use orinoco_ports::{Clock, Server, SystemClock};
@@ -17,6 +17,7 @@ use super::{
     Adapters,
     accounts::ACCOUNTS_COMPONENT,
     login::{self, LoginActors},
+    traces::{self, Traces},
 };
 use crate::{
     auth::{Auth, TokenAccess},
@@ -64,6 +65,7 @@ pub struct Cast {
     pub lags: Lags,
     pub connections: Arc<WsConnections>,
     pub prometheus: metrics_exporter_prometheus::PrometheusHandle,
+    pub traces: Traces,
     pub tree: TreeSlot,
     pub before_metrics: Arc<dyn Fn() + Send + Sync>,
     pub tls: Arc<TlsListeners>,
@@ -82,6 +84,7 @@ impl Cast {
             centrifuge: catalog.pool(names::CENTRIFUGE_SESSION, || CentrifugeSession),
         };
         self.expect_components(partitions);
+        self.traces.enter(&mut catalog);
         self.enter_stream(&mut catalog, &groups);
         let login = login::enter(&mut catalog, &self.auth, &self.health);
         self.enter_listeners(&mut catalog, &groups, sessions, &login);
@@ -148,7 +151,7 @@ impl Cast {
 
     fn enter_writers(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
-        let (census, live) = (self.census.clone(), self.live.clone());
+        let (census, live, tracer) = (self.census.clone(), self.live.clone(), self.traces.tracer.clone());
         catalog.actor(
             names::WRITER,
             || RedisWriter,
@@ -162,6 +165,7 @@ impl Cast {
                     clock: clock(),
                     health: health.clone(),
                     consumers: groups.consumers.clone(),
+                    tracer: tracer.clone(),
                 }
             },
         );
@@ -169,7 +173,7 @@ impl Cast {
 
     fn enter_consumers(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
-        let (census, lags) = (self.census.clone(), self.lags.clone());
+        let (census, lags, tracer) = (self.census.clone(), self.lags.clone(), self.traces.tracer.clone());
         let live = self.live.clone();
         catalog.actor(
             names::CONSUMER,
@@ -188,12 +192,14 @@ impl Cast {
                 clock: clock(),
                 health: health.clone(),
                 lags: lags.clone(),
+                tracer: tracer.clone(),
             },
         );
     }
 
     fn enter_producer(&self, catalog: &mut Catalog, groups: &Groups) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
+        let tracer = self.traces.tracer.clone();
         catalog.actor(
             names::PRODUCER,
             || KafkaProducer,
@@ -203,6 +209,7 @@ impl Cast {
                 partitions: adapters.partitions.count(),
                 clock: clock(),
                 health: health.clone(),
+                tracer: tracer.clone(),
             },
         );
     }
@@ -210,7 +217,7 @@ impl Cast {
     fn enter_ingest(&self, catalog: &mut Catalog, groups: &Groups, tenure: Tenure) {
         let (adapters, groups, health) = (Arc::clone(&self.adapters), groups.clone(), self.health.clone());
         let config = Arc::clone(&self.config);
-        let filters = config.topic_filters();
+        let (filters, tracer) = (config.topic_filters(), self.traces.tracer.clone());
         catalog.actor(
             names::INGEST,
             || MqttIngest,
@@ -225,6 +232,7 @@ impl Cast {
                 tenure: tenure.clone(),
                 clock: clock(),
                 health: health.clone(),
+                tracer: tracer.clone(),
             },
         );
     }
@@ -295,6 +303,7 @@ impl Cast {
                 socket_is_encrypted: self.tls.ws.is_some(),
                 stream_is_public: self.config.stream.public,
             },
+            tracer: self.traces.tracer.clone(),
             tree: self.tree.clone(),
             health: self.health.clone(),
             prometheus: self.prometheus.clone(),
@@ -368,6 +377,7 @@ fn count_instances(catalog: &mut Catalog, config: &Config, partitions: u32) {
     let brokers = u32::from(config.has_broker());
     // Groups know their instances by partition: a second child of a name would be numbered on.
     let catalog = catalog.each_start_once();
+    traces::count_instances(catalog, config);
     catalog.instances(names::PER_PARTITION, partitions).instances(names::EMBEDDED_BROKER, brokers);
 }
 
@@ -385,6 +395,7 @@ pub fn catalog_of_names(config: &Config) -> Catalog {
     catalog.actor(names::CONSUMER, || KafkaConsumer, nothing);
     catalog.actor(names::PRODUCER, || KafkaProducer, nothing);
     catalog.actor(names::INGEST, || MqttIngest, nothing);
+    catalog.actor(traces::EXPORTER, || TraceExporter, nothing);
     for listener in [names::CONTROL, names::HTTP, names::WS, names::BROKER] {
         catalog.actor(listener, || Listener, nothing);
     }

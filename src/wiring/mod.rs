@@ -11,6 +11,7 @@
 //! | `read_only_log` | the embedded log for commands |
 //! | `tls` | TLS with the servers |
 //! | `gauges` | what is measured when metrics are asked for |
+//! | `traces` | where traces go |
 
 mod accounts;
 mod adapters;
@@ -21,6 +22,7 @@ mod login;
 mod probes;
 mod read_only_log;
 mod tls;
+mod traces;
 
 pub use accounts::{accounts, auth, passwords, shared_logins, watch_accounts};
 pub use adapters::{Adapters, Partitions, dead_letters};
@@ -29,3 +31,4 @@ pub use gauges::Gauges;
 pub use live_values::LiveValues;
 pub use probes::probes;
 pub use tls::{check_tls_files, mqtt_tls, postgres_access};
+pub use traces::Traces;

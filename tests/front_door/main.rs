@@ -43,3 +43,4 @@ mod slow_clients;
 mod soak;
 mod stream;
 mod supervision;
+mod traces;

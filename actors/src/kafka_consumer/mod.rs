@@ -15,7 +15,7 @@ use orinoco_ports::{Clock, Fetched, LogError, RecordLog};
 use orinoco_supervision::{Actor, Address, CallError, Context, Failure, Group, Message, fault};
 
 use crate::{
-    DeviceCensus, Health, KafkaProducerMessage, Lags, LeaseKeeperMessage, RedisWriter, RedisWriterMessage,
+    DeviceCensus, Health, KafkaProducerMessage, Lags, LeaseKeeperMessage, RedisWriter, RedisWriterMessage, Tracer,
     redis_writer::{ApplyOutcome, SortedBatch},
 };
 use sort::{Sorted, Sorter};
@@ -77,6 +77,7 @@ pub struct KafkaConsumerArguments {
     pub health: Health,
     /// Told with each fetch.
     pub lags: Lags,
+    pub tracer: Tracer,
 }
 
 pub struct KafkaConsumerState {
@@ -141,6 +142,7 @@ impl Actor for KafkaConsumer {
                 partitions: arguments.partitions,
                 census: arguments.census.clone(),
                 clock: Arc::clone(&arguments.clock),
+                tracer: arguments.tracer.clone(),
             },
             fence: None,
             position: None,
@@ -335,7 +337,7 @@ impl KafkaConsumerState {
             ?made_anew,
             "going on with the first record held"
         );
-        self.sorted = Some(SortedBatch { from, to, records: Vec::new(), made_anew, first_ms: None });
+        self.sorted = Some(SortedBatch { from, to, records: Vec::new(), made_anew, first_ms: None, spans: Vec::new() });
         Ok(())
     }
 }

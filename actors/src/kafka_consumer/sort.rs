@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use orinoco_domain::{Axis, DeadLetter, HEADER_ID, Origin, Position, RawRecord, RecordId, Timestamp, partition_of};
-use orinoco_ports::{Clock, Fetched, FetchedRecord};
+use orinoco_domain::{
+    Axis, DeadLetter, HEADER_ID, HEADER_TRACEPARENT, Origin, Position, RawRecord, RecordId, Timestamp, partition_of,
+};
+use orinoco_ports::{Clock, Fetched, FetchedRecord, Span, SpanKind, SpanValue};
 
-use crate::{DeviceCensus, redis_writer::SortedBatch};
+use crate::{DeviceCensus, Tracer, redis_writer::SortedBatch, tracer::message_attributes};
 
 /// What must be produced before the batch may be applied.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,13 +33,16 @@ pub(super) struct Sorter {
     pub(super) partitions: u32,
     pub(super) census: DeviceCensus,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tracer: Tracer,
 }
 
 impl Sorter {
     pub(super) fn sort(&self, from: Position, fetched: Fetched) -> Sorted {
         let first_ms = fetched.records.iter().map(|fetched| fetched.record.timestamp_ms).min();
         let records = Vec::with_capacity(fetched.records.len());
-        let mut batch = SortedBatch { from, to: fetched.next, records, made_anew: Vec::new(), first_ms };
+        let fetched_ns = self.tracer.now_ns();
+        let mut batch =
+            SortedBatch { from, to: fetched.next, records, made_anew: Vec::new(), first_ms, spans: Vec::new() };
         let mut aside = Aside::default();
         for fetched in fetched.records {
             match fetched.record.decode(fetched.axis) {
@@ -49,10 +54,41 @@ impl Sorter {
                     let reason = format!("stream.devices_max ({}) devices are known", self.census.devices_max());
                     aside.dead_letters.push(self.dead_letter(&fetched, reason));
                 }
-                Ok(record) => batch.records.push(record),
+                Ok(record) => {
+                    batch.spans.extend(self.span(&fetched, fetched_ns));
+                    batch.records.push(record);
+                }
             }
         }
         Sorted { batch, aside }
+    }
+
+    /// Where the record's header says that it is traced, whoever wrote it.
+    fn span(&self, fetched: &FetchedRecord, begun_ns: u64) -> Option<Span> {
+        if !self.tracer.is_on() {
+            return None;
+        }
+        let header = std::str::from_utf8(fetched.record.header(HEADER_TRACEPARENT)?).ok()?;
+        let parent = self.tracer.sampled(header)?;
+        let (system, topic) = self.tracer.log_topic(fetched.axis);
+        let name = format!("process {topic}");
+        let mut attributes = message_attributes(system, "process", "process", &topic);
+        attributes.push(("messaging.destination.partition.id", SpanValue::Text(self.partition.to_string())));
+        attributes.push(("messaging.kafka.offset", SpanValue::Integer(fetched.offset)));
+        if let Some(key) = &fetched.record.key {
+            attributes
+                .push(("messaging.kafka.message.key", SpanValue::Text(String::from_utf8_lossy(key).into_owned())));
+        }
+        Some(Span {
+            context: parent.child(fetched.offset.unsigned_abs()),
+            parent: Some(parent.span_id()),
+            name,
+            kind: SpanKind::Consumer,
+            begun_ns,
+            ended_ns: 0,
+            attributes,
+            error: None,
+        })
     }
 
     /// The record once more, keyed by its device, with its place as identity: whoever reads it twice knows it.

@@ -1,17 +1,19 @@
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
-use orinoco_domain::{Axis, DeadLetter, HEADER_ID, Origin, Position, RawRecord, RecordId, partition_of};
+use orinoco_domain::{
+    Axis, DeadLetter, HEADER_ID, HEADER_TRACEPARENT, Origin, Position, RawRecord, RecordId, TraceContext, partition_of,
+};
 use orinoco_ports::{Fetched, FetchedRecord, SystemClock};
 
 use super::sort::Sorter;
-use crate::DeviceCensus;
+use crate::{DeviceCensus, Tracer, tracer::tests::tracer};
 
 const PARTITIONS: u32 = 4;
 
 fn sorter(partition: u32, devices_max: usize) -> Sorter {
     let census = DeviceCensus::new(devices_max);
-    Sorter { partition, partitions: PARTITIONS, census, clock: Arc::new(SystemClock) }
+    Sorter { partition, partitions: PARTITIONS, census, clock: Arc::new(SystemClock), tracer: Tracer::default() }
 }
 
 fn fetched(records: Vec<(Axis, i64, Option<&str>, &str)>) -> Fetched {
@@ -73,4 +75,27 @@ fn rubbish_and_devices_beyond_the_bound_are_dead_letters_with_their_place() {
     let sorted = sorter.sort(Position::default(), records);
     let letter: DeadLetter = serde_json::from_slice(&sorted.aside.dead_letters[0].value).unwrap();
     assert_eq!(letter.topic, format!("devices/{other}/coordY"));
+}
+
+#[test]
+fn a_record_that_is_traced_has_a_span_below_its_header_s_and_others_have_none() {
+    let partition = partition_of(b"samu31", PARTITIONS);
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = [parent, &parent.replace("-01", "-00"), "rubbish"];
+    let batch = || {
+        let mut batch = fetched((0..4).map(|offset| (Axis::X, offset, Some("samu31"), "1")).collect());
+        for (fetched, header) in batch.records.iter_mut().zip(headers) {
+            fetched.record.headers.push((HEADER_TRACEPARENT.to_owned(), header.as_bytes().to_vec()));
+        }
+        batch
+    };
+    let off = sorter(partition, 10);
+    assert!(off.sort(Position::default(), batch()).batch.spans.is_empty());
+    let on = Sorter { tracer: tracer(1_000_000, 10), ..off };
+    let sorted = on.sort(Position::default(), batch()).batch;
+    assert_eq!((sorted.records.len(), sorted.spans.len()), (4, 1));
+    let (span, parent) = (&sorted.spans[0], TraceContext::parse(parent).unwrap());
+    assert_eq!((span.name.as_str(), span.parent), ("process test.coordX", Some(parent.span_id())));
+    assert_eq!(span.context.trace_id(), parent.trace_id());
+    assert_ne!(span.context.span_id(), parent.span_id());
 }

@@ -12,11 +12,11 @@ mod work;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use orinoco_domain::{Axis, RawRecord};
-use orinoco_ports::{Clock, LogError, RecordLog};
+use orinoco_ports::{Clock, LogError, RecordLog, Span};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, SendError, fault};
 use tokio::time::Instant;
 
-use crate::{Health, MqttIngestMessage, kafka_consumer::Aside};
+use crate::{Health, MqttIngestMessage, Tracer, kafka_consumer::Aside};
 use work::Work;
 
 /// One try; the adapter's own deadline is shorter.
@@ -57,6 +57,8 @@ pub struct JournalBatch {
     pub through: u64,
     pub records: Vec<(u32, Axis, RawRecord)>,
     pub dead_letters: Vec<RawRecord>,
+    /// Of those records that are traced; they end when the batch is acknowledged.
+    pub spans: Vec<Span>,
 }
 
 /// What a [`KafkaProducer`] needs.
@@ -66,6 +68,7 @@ pub struct KafkaProducerArguments {
     pub partitions: u32,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
+    pub tracer: Tracer,
 }
 
 pub struct KafkaProducerState {
@@ -179,7 +182,7 @@ impl KafkaProducerState {
         }
         let through = batch.through;
         self.taken = Some(through);
-        let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions);
+        let work = Work::new(batch.records, batch.dead_letters, self.arguments.partitions).with_spans(batch.spans);
         self.waiting.push_back((through, work));
         if self.retrying { Ok(()) } else { self.work_off(context).await }
     }
@@ -195,6 +198,7 @@ impl KafkaProducerState {
                     fault::point("kafka_producer.after_effect").await?;
                     self.produced.increment(work.records());
                     self.dead_lettered.increment(work.dead_letters());
+                    self.arguments.tracer.finish_all(work.take_spans());
                     self.waiting.pop_front();
                     self.answered();
                     // Down: it begins again with what is not committed, and we repeat ourselves.

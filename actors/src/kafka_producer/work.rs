@@ -1,6 +1,7 @@
 //! Records on their way into the log: what is done and what is left. Pure.
 
-use orinoco_domain::{Axis, DeadLetter, Origin, RawRecord, RecordId, Timestamp};
+use orinoco_domain::{Axis, DeadLetter, HEADER_TRACEPARENT, Origin, RawRecord, RecordId, Timestamp, TraceContext};
+use orinoco_ports::Span;
 
 /// Behind the reason of a letter whose payload was too large.
 const CUT: &str = " (payload cut to its first ";
@@ -11,6 +12,8 @@ pub(super) struct Work {
     dead_letters: Vec<RawRecord>,
     dead_letters_done: bool,
     records: u64,
+    /// Of records that are traced.
+    spans: Vec<Span>,
 }
 
 impl Work {
@@ -26,7 +29,15 @@ impl Work {
             debug_assert!(partition < partition_count, "partitions come from the partitioner");
             partitions[partition as usize].push((axis, record));
         }
-        Self { partitions, dead_letters, dead_letters_done: false, records: count }
+        Self { partitions, dead_letters, dead_letters_done: false, records: count, spans: Vec::new() }
+    }
+
+    pub(super) fn with_spans(self, spans: Vec<Span>) -> Self {
+        Self { spans, ..self }
+    }
+
+    pub(super) fn take_spans(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.spans)
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -61,6 +72,7 @@ impl Work {
         // An adapter that names a record which is not there would have us try forever: take the first.
         let index = if index < records.len() { index } else { 0 };
         let (axis, record) = records.remove(index);
+        fail_span(&mut self.spans, &record, reason);
         let unknown = || RecordId { origin: Origin::Kafka { topic: axis.name().to_owned(), partition }, sequence: 0 };
         let id = record.id().unwrap_or_else(unknown);
         let time = Timestamp::from_epoch_ms(now_ms).map(|time| time.as_str().to_owned()).unwrap_or_default();
@@ -83,5 +95,14 @@ impl Work {
         // Four strings always serialise.
         record.value = serde_json::to_vec(&cut).unwrap_or_default();
         true
+    }
+}
+
+/// The record never came to the log.
+fn fail_span(spans: &mut [Span], record: &RawRecord, reason: &str) {
+    let header = record.header(HEADER_TRACEPARENT).and_then(|value| std::str::from_utf8(value).ok());
+    let context = header.and_then(TraceContext::parse);
+    if let Some(span) = spans.iter_mut().find(|span| Some(span.context) == context) {
+        span.error = Some(reason.to_owned());
     }
 }

@@ -1,4 +1,5 @@
-//! From the journal's raw messages to records of the log. Pure: the same entries give the same records, so that a retry is identical.
+//! From the journal's raw messages to records of the log. Pure, but for the times of spans: the same entries give the same records, so that
+//! a retry is identical.
 
 use orinoco_domain::{
     Axis, CoordinateRecord, DeadLetter, DeviceId, Origin, RawRecord, Reading, RecordId, Timestamp, TopicFilters,
@@ -6,6 +7,7 @@ use orinoco_domain::{
 };
 use orinoco_ports::{JournalEntry, JournalRecord};
 
+use super::traces::Traces;
 use crate::kafka_producer::JournalBatch;
 
 pub(super) struct Decoder {
@@ -13,6 +15,7 @@ pub(super) struct Decoder {
     pub(super) partitions: u32,
     /// Identity of the journal.
     pub(super) journal: String,
+    pub(super) traces: Traces,
 }
 
 impl Decoder {
@@ -22,7 +25,16 @@ impl Decoder {
             batch.through = sequence;
             let id = self.id(sequence, &record);
             match self.decode_one(&record, &id) {
-                Ok(record) => batch.records.push(record),
+                Ok((partition, axis, coordinate)) => {
+                    let traced = self.traces.of(record.traceparent.as_deref(), sequence);
+                    let traceparent = match traced {
+                        Some(traced) => Some(traced.traceparent()),
+                        None => self.traces.traceparent(record.traceparent.as_deref(), sequence),
+                    };
+                    let encoded = coordinate.encode(record.received_ms, traceparent.as_deref());
+                    batch.spans.extend(traced.map(|traced| self.traces.producing(traced, partition, axis, &encoded)));
+                    batch.records.push((partition, axis, encoded));
+                }
                 Err(reason) => batch.dead_letters.push(dead_letter(&record, &id, &reason)),
             }
         }
@@ -34,7 +46,7 @@ impl Decoder {
         RecordId { origin, sequence }
     }
 
-    fn decode_one(&self, record: &JournalRecord, id: &RecordId) -> Result<(u32, Axis, RawRecord), String> {
+    fn decode_one(&self, record: &JournalRecord, id: &RecordId) -> Result<(u32, Axis, CoordinateRecord), String> {
         let (device, axis): (DeviceId, Axis) =
             self.filters.resolve(&record.topic).map_err(|error| error.to_string())?;
         let reading = Reading::parse(&record.payload).map_err(|error| error.to_string())?;
@@ -52,21 +64,7 @@ impl Decoder {
             id: Some(id.clone()),
             redelivered: record.redelivered,
         };
-        let traceparent = match &record.traceparent {
-            Some(traceparent) => traceparent.clone(),
-            None => self.traceparent(id.sequence),
-        };
-        Ok((partition, axis, coordinate.encode(record.received_ms, Some(&traceparent))))
-    }
-
-    /// For a message that came without: of the journal and the sequence, so that a retry has the same. Not sampled.
-    /// W3C Trace Context, section 3.2.
-    fn traceparent(&self, sequence: u64) -> String {
-        let journal = self
-            .journal
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("00-{journal:016x}{sequence:016x}-{:016x}-00", sequence | 1 << 63)
+        Ok((partition, axis, coordinate))
     }
 }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use orinoco_ports::{Clock, InboundMessage, Intake, Journal, JournalError, JournalRecord, Refused};
 use orinoco_supervision::fault::Place;
 
-use super::journal_health::JournalHealth;
+use super::{journal_health::JournalHealth, traces::Traces};
 use crate::Tenure;
 
 /// How long a blocked adapter waits for room before it looks whether the ingest has ended.
@@ -37,9 +37,11 @@ pub(super) struct JournalIntake {
     accepted: metrics::Counter,
     refused: metrics::Counter,
     place: Place,
+    traces: Traces,
 }
 
 impl JournalIntake {
+    #[expect(clippy::too_many_arguments, reason = "what one connection is given")]
     pub(super) fn new(
         journal: Arc<dyn Journal>,
         ingest_epoch: u64,
@@ -48,6 +50,7 @@ impl JournalIntake {
         clock: Arc<dyn Clock>,
         journal_health: JournalHealth,
         place: Place,
+        traces: Traces,
     ) -> Self {
         Self {
             journal,
@@ -62,6 +65,7 @@ impl JournalIntake {
             accepted: metrics::counter!("orinoco_messages_accepted_total"),
             refused: metrics::counter!("orinoco_messages_refused_total"),
             place,
+            traces,
         }
     }
 
@@ -120,9 +124,14 @@ impl JournalIntake {
         outcome
     }
 
-    fn succeeded(&self) {
+    fn succeeded(&self, message: &InboundMessage<'_>, sequence: Option<u64>, begun_ns: Option<u64>) {
         self.accepted.increment(1);
         self.journal_health.up();
+        // Else nothing is traced.
+        let (Some(begun_ns), Some(sequence)) = (begun_ns, sequence) else { return };
+        if let Some(traced) = self.traces.of(message.traceparent, sequence) {
+            self.traces.ingested(traced, message.topic, message.payload.len(), begun_ns);
+        }
     }
 
     fn failed(&self, error: &JournalError) {
@@ -134,6 +143,7 @@ impl JournalIntake {
 #[async_trait]
 impl Intake for JournalIntake {
     fn accept_blocking(&self, message: InboundMessage<'_>) -> Result<(), Refused> {
+        let begun_ns = self.traces.begun_ns();
         let mut appended = None;
         loop {
             if !self.is_open() {
@@ -143,7 +153,7 @@ impl Intake for JournalIntake {
             appended = sequence.as_ref().ok().copied();
             match sequence.and_then(|sequence| self.synced(&message, self.journal.durable_blocking(sequence))) {
                 Ok(()) => {
-                    self.succeeded();
+                    self.succeeded(&message, appended, begun_ns);
                     return Ok(());
                 }
                 Err(error) => {
@@ -158,15 +168,16 @@ impl Intake for JournalIntake {
         if !self.is_open() {
             return Err(Refused::Closed);
         }
+        let begun_ns = self.traces.begun_ns();
         self.place.point("mqtt_ingest.before_effect").await.map_err(|_injected| Refused::Closed)?;
         let appended = match self.append(message) {
-            Ok(sequence) => self.synced(&message, self.journal.durable(sequence).await),
+            Ok(sequence) => self.synced(&message, self.journal.durable(sequence).await).map(|()| sequence),
             Err(error) => Err(error),
         };
         self.place.point("mqtt_ingest.after_effect").await.map_err(|_injected| Refused::Closed)?;
         match appended {
-            Ok(()) => {
-                self.succeeded();
+            Ok(sequence) => {
+                self.succeeded(&message, Some(sequence), begun_ns);
                 Ok(())
             }
             Err(error) => {

@@ -9,6 +9,7 @@ mod intake;
 mod journal_health;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -20,10 +21,11 @@ use orinoco_supervision::{
 };
 use tokio::sync::oneshot;
 
-use crate::{Health, JournalBatch, KafkaProducerMessage, LeaseKeeperMessage, Tenure};
+use crate::{Health, JournalBatch, KafkaProducerMessage, LeaseKeeperMessage, Tenure, Tracer};
 use decode::Decoder;
 use intake::JournalIntake;
 use journal_health::JournalHealth;
+use traces::Traces;
 
 /// One try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,6 +88,7 @@ pub struct MqttIngestArguments {
     pub tenure: Tenure,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
+    pub tracer: Tracer,
 }
 
 pub struct MqttIngestState {
@@ -163,11 +166,13 @@ impl Actor for MqttIngest {
         } else {
             journal_health.up();
         }
+        let traces = Traces::new(arguments.tracer.clone(), arguments.filters.clone(), arguments.journal.id());
         let mut state = MqttIngestState {
             decoder: Decoder {
                 filters: arguments.filters.clone(),
                 partitions: arguments.partitions,
                 journal: arguments.journal.id().to_owned(),
+                traces,
             },
             arguments,
             lease: None,
@@ -272,6 +277,7 @@ impl MqttIngestState {
             Arc::clone(&arguments.clock),
             self.journal_health.clone(),
             Place::of(context),
+            self.decoder.traces.clone(),
         ));
         let connect = arguments.source.connect(Arc::clone(&intake) as _);
         match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {

@@ -8,15 +8,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orinoco_domain::{Axis, DeadLetter, TopicFilters};
+use orinoco_domain::{Axis, DeadLetter, TopicFilters, TraceContext};
 use orinoco_ports::{
     InboundMessage, Intake, Journal, JournalDepth, JournalEntry, JournalError, JournalRecord, Refused, SystemClock,
 };
 use orinoco_supervision::fault::Place;
 use tokio::time::Instant;
 
-use super::{decode::Decoder, intake::JournalIntake, journal_health::JournalHealth};
-use crate::Tenure;
+use super::{decode::Decoder, intake::JournalIntake, journal_health::JournalHealth, traces::Traces};
+use crate::{Tenure, Tracer, tracer::tests::tracer};
 
 const EPOCH: u64 = 3;
 
@@ -98,7 +98,8 @@ fn intake(journal: &Arc<MemoryJournal>) -> JournalIntake {
 
 fn intake_under(journal: &Arc<MemoryJournal>, tenure: Tenure) -> JournalIntake {
     let journal = Arc::clone(journal) as _;
-    JournalIntake::new(journal, EPOCH, tenure, 100, Arc::new(SystemClock), JournalHealth::default(), Place::default())
+    let (clock, health) = (Arc::new(SystemClock), JournalHealth::default());
+    JournalIntake::new(journal, EPOCH, tenure, 100, clock, health, Place::default(), traces(Tracer::default()))
 }
 
 fn message(payload: &str, redelivered: bool, packet_id: u16) -> InboundMessage<'_> {
@@ -232,8 +233,17 @@ fn entry(sequence: u64, topic: &str, payload: &[u8]) -> JournalEntry {
     JournalEntry { sequence, record }
 }
 
+fn traces(tracer: Tracer) -> Traces {
+    Traces::new(tracer, TopicFilters::default(), "j1")
+}
+
 fn decoder() -> Decoder {
-    Decoder { filters: TopicFilters::default(), partitions: 4, journal: "j1".to_owned() }
+    decoder_with(Tracer::default())
+}
+
+fn decoder_with(tracer: Tracer) -> Decoder {
+    let traces = traces(tracer);
+    Decoder { filters: TopicFilters::default(), partitions: 4, journal: "j1".to_owned(), traces }
 }
 
 #[test]
@@ -262,4 +272,57 @@ fn what_can_not_be_understood_becomes_a_dead_letter_and_stalls_nothing() {
 fn the_same_entries_give_the_same_records() {
     let entries = || vec![entry(1, "coordX", b"1"), entry(2, "coordY", b"x")];
     assert_eq!(decoder().decode(entries()), decoder().decode(entries()));
+}
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn header_of(decoder: &Decoder, traceparent: Option<&str>) -> (String, usize) {
+    let mut entry = entry(5, "devices/samu31/coordX", b"1");
+    entry.record.traceparent = traceparent.map(str::to_owned);
+    let batch = decoder.decode(vec![entry]);
+    let header = batch.records[0].2.header("traceparent").unwrap().to_vec();
+    (String::from_utf8(header).unwrap(), batch.spans.len())
+}
+
+#[test]
+fn a_device_s_trace_goes_on_and_what_is_none_is_replaced() {
+    let (off, on) = (decoder(), decoder_with(tracer(0, 10)));
+    let unsampled = PARENT.replace("-01", "-00");
+    assert_eq!(header_of(&off, Some(PARENT)), (PARENT.to_owned(), 0));
+    for decoder in [&off, &on] {
+        assert_eq!(header_of(decoder, Some(&unsampled)), (unsampled.clone(), 0));
+        let own = header_of(decoder, None);
+        assert_eq!((TraceContext::parse(&own.0).unwrap().is_sampled(), own.1), (false, 0));
+        for rubbish in ["", "rubbish", &PARENT.replacen("00", "ff", 1), &format!("{PARENT}0")] {
+            assert_eq!(header_of(decoder, Some(rubbish)), own, "{rubbish:?}");
+        }
+    }
+    let (device, header) = (TraceContext::parse(PARENT).unwrap(), header_of(&on, Some(PARENT)));
+    let record = TraceContext::parse(&header.0).unwrap();
+    assert_eq!((record.trace_id(), record.is_sampled(), header.1), (device.trace_id(), true, 1));
+    assert_ne!(record.span_id(), device.span_id());
+}
+
+#[test]
+fn the_span_in_the_log_s_header_is_below_that_of_the_ingest() {
+    let (tracer, journal) = (tracer(1_000_000, 10), Arc::new(MemoryJournal::default()));
+    let tenure = Tenure::new(Duration::from_secs(3_600));
+    tenure.answered(Some(EPOCH), Instant::now());
+    let (clock, health) = (Arc::new(SystemClock), JournalHealth::default());
+    let traces = traces(tracer.clone());
+    let kept = Arc::clone(&journal) as _;
+    let intake = JournalIntake::new(kept, EPOCH, tenure, 100, clock, health, Place::default(), traces);
+    intake.accept_blocking(InboundMessage { traceparent: Some(PARENT), ..message("1", false, 1) }).unwrap();
+    intake.accept_blocking(message("2", false, 2)).unwrap();
+    let produced = decoder_with(tracer.clone()).decode(journal.read_after(0, 0).unwrap()).spans;
+    let taken = tracer.take().unwrap();
+    let device = TraceContext::parse(PARENT).unwrap();
+    for (ingest, (produce, parent)) in taken.spans().iter().zip(produced.iter().zip([Some(device.span_id()), None])) {
+        assert_eq!((ingest.name.as_str(), ingest.parent), ("receive coordX", parent));
+        assert_eq!((produce.name.as_str(), produce.parent), ("send test.coordX", Some(ingest.context.span_id())));
+        assert_eq!(produce.context.trace_id(), ingest.context.trace_id());
+        assert!(ingest.begun_ns <= ingest.ended_ns);
+    }
+    assert_eq!((taken.spans().len(), produced.len()), (2, 2));
+    assert_eq!(taken.spans()[0].context.trace_id(), device.trace_id());
 }

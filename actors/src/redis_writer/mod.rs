@@ -15,11 +15,11 @@ use orinoco_domain::{
     Axis, CoordinateRecord, DeviceId, Position,
     pairing::{DeviceState, PairingRule},
 };
-use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, StoreError};
+use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, Span, StoreError};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
 use tokio::time::Instant;
 
-use crate::{DeviceCensus, Health, KafkaConsumerMessage};
+use crate::{DeviceCensus, Health, KafkaConsumerMessage, Tracer};
 
 /// What a store may take for one step; its own timeouts are shorter.
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -55,6 +55,8 @@ pub struct SortedBatch {
     pub first_ms: Option<i64>,
     /// Axes whose topic was made anew: its offsets began again, and with them the identities of other producers' records.
     pub made_anew: Vec<Axis>,
+    /// Of those records that are traced; they end when the batch is applied.
+    pub spans: Vec<Span>,
 }
 
 /// What became of a [`SortedBatch`].
@@ -78,6 +80,7 @@ pub struct RedisWriterArguments {
     pub clock: Arc<dyn Clock>,
     pub health: Health,
     pub consumers: Group<KafkaConsumerMessage>,
+    pub tracer: Tracer,
 }
 
 pub struct RedisWriterState {
@@ -222,6 +225,7 @@ impl RedisWriterState {
             self.meters.applied.increment(records);
             self.meters.skipped.increment(repeated);
             self.meters.frames.increment(frames);
+            self.arguments.tracer.finish_all(sorted.spans);
             if let Some(first_ms) = sorted.first_ms {
                 self.meters.age.record(self.arguments.clock.now_ms().saturating_sub(first_ms).max(0) as f64 / 1e3);
             }

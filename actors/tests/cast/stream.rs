@@ -6,7 +6,7 @@ use orinoco_actors::{
     Audience, DeviceCensus, Health, KafkaConsumer, KafkaConsumerArguments, KafkaConsumerMessage, KafkaProducer,
     KafkaProducerArguments, KafkaProducerMessage, Lags, LeaseKeeper, LeaseKeeperArguments, LeaseKeeperMessage,
     MqttIngest, MqttIngestArguments, MqttIngestMessage, RedisWriter, RedisWriterArguments, RedisWriterMessage,
-    StreamHub, StreamHubArguments, Tenure,
+    StreamHub, StreamHubArguments, Tenure, Tracer,
 };
 use orinoco_domain::{
     TopicFilters,
@@ -103,6 +103,7 @@ impl Cast {
             clock: Arc::clone(&self.stream.clock),
             health: self.stream.health.clone(),
             consumers: self.consumers.clone(),
+            tracer: Tracer::default(),
         }
     }
 
@@ -118,6 +119,7 @@ impl Cast {
             clock: Arc::clone(&self.stream.clock),
             health: self.stream.health.clone(),
             lags: Lags::default(),
+            tracer: Tracer::default(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Cast {
             partitions: PARTITIONS,
             clock: Arc::clone(&self.stream.clock),
             health: self.stream.health.clone(),
+            tracer: Tracer::default(),
         }
     }
 
@@ -143,6 +146,7 @@ impl Cast {
             tenure: self.tenure.clone(),
             clock: Arc::clone(&self.stream.clock),
             health: self.stream.health.clone(),
+            tracer: Tracer::default(),
         }
     }
 }

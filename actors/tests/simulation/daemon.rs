@@ -55,7 +55,7 @@ impl Daemon {
         let store: Arc<dyn CoordinateStore> =
             Arc::new(Remote::new(Arc::clone(&services.store), &links[&Backend::Store]));
         let mut catalog = Catalog::new();
-        catalog.instances("embedded_broker", 0);
+        catalog.instances("embedded_broker", 0).instances("trace_collector", 0);
         let health = Health::default();
         let ways = Ways { services, plan, links: &links, store: &store, health: &health };
         let hubs = catalog.group("StreamHub");

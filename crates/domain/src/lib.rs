@@ -21,6 +21,7 @@ pub mod refresh;
 pub mod secret;
 mod timestamp;
 mod topic;
+mod trace;
 
 pub use axis::Axis;
 pub use client::ClientInfo;
@@ -35,3 +36,4 @@ pub use record::{
 pub use record_id::{InvalidRecordId, Origin, RecordId};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use topic::{Subscriptions, TopicError, TopicFilters};
+pub use trace::{TraceContext, mix};

@@ -1,7 +1,7 @@
 //! The outside world as orinoco sees it: one trait a port, with the errors that a caller treats differently.
 //!
 //! Each port has two adapters (`orinoco-embedded`, `orinoco-services`), and one conformance suite (feature `conformance`)
-//! that runs on both. Client libraries' types stay behind these traits.
+//! that runs on both; but for [`SpanExporter`], which has one adapter. Client libraries' types stay behind these traits.
 
 mod accounts;
 mod clock;
@@ -13,6 +13,7 @@ mod login;
 mod server;
 mod socket;
 mod store;
+mod trace;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -35,6 +36,7 @@ pub use store::{
     Applied, Batch, CoordinateStore, DeviceUpdate, HistoryPage, PartitionState, Publication, PublishedFrame,
     SnapshotEntry, SnapshotPage, StoreError, Subscription,
 };
+pub use trace::{ExportError, Span, SpanExporter, SpanKind, SpanValue};
 
 /// A backend as `/readyz` and `orinoco doctor` speak of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,8 +16,10 @@ pub use stream::{PairingMode, Stream};
 
 use std::path::PathBuf;
 
-use super::kind::{OneOf, Optional, choice, log_directives, path};
+use super::kind::{Number, OneOf, Optional, Password, Url, choice, log_directives, path, words};
 use super::reader::{Fallback::Fixed, Reload::Live, section};
+use super::traces::Ratio;
+use super::value::{Secret, ServiceUrl};
 
 choice! {
     /// A set of defaults: which backends are used.
@@ -73,11 +75,26 @@ section! {
 }
 
 section! {
-    /// Logs, written to the standard error output.
+    /// Logs, written to the standard error output, and traces.
     Telemetry = "telemetry" {
         /// For people or for machines.
         log_format: LogFormat = "log_format", OneOf::new(), Fixed("text");
         /// What is logged.
         log: String = "log", log_directives(), Fixed("info"), Live;
+        /// The collector that traces are exported to, by OTLP over HTTP with protobuf: `/v1/traces` is added. Where this is empty,
+        /// nothing is traced.
+        otlp_endpoint: Option<ServiceUrl> = "otlp_endpoint", Optional(Url(&[("http", 80), ("https", 443)])), Fixed("");
+        /// Headers that the collector wants, `name=value` by commas, as `OTEL_EXPORTER_OTLP_HEADERS` has them: what is no letter or digit
+        /// of a value may be written as %20 and the like.
+        otlp_headers: Option<Secret> = "otlp_headers", Optional(Password), Fixed("");
+        /// The authorities by which the collector's certificate is checked, a PEM file; where this is empty, those of the system. For https.
+        otlp_tls_ca: Option<PathBuf> = "otlp_tls_ca", Optional(path()), Fixed("");
+        /// How this daemon is called in traces.
+        service_name: String = "service_name", words(), Fixed("orinoco");
+        /// Which part of the messages and logins that come without `traceparent` begin a trace. One that comes with a sampled
+        /// `traceparent` is traced in any case.
+        trace_ratio: u32 = "trace_ratio", Ratio, Fixed("0");
+        /// Spans that wait to be exported; at the limit a further one is dropped.
+        spans_max: usize = "spans_max", Number::new(512..=1_000_000), Fixed("8192");
     }
 }

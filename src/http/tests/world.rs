@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orinoco_actors::{
-    Audience, CentrifugeSession, Health, Lags, StreamHub, StreamHubArguments, StreamHubMessage, View, WsSession,
+    Audience, CentrifugeSession, Health, Lags, StreamHub, StreamHubArguments, StreamHubMessage, Tracer, View, WsSession,
 };
 use orinoco_domain::DeviceId;
 use orinoco_ports::{
@@ -187,6 +187,7 @@ impl World {
                 socket_is_encrypted: false,
                 stream_is_public: true,
             },
+            tracer: Tracer::default(),
             tree: TreeSlot::default(),
             health: self.health.clone(),
             prometheus: recorder.handle(),

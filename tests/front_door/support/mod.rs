@@ -2,6 +2,7 @@
 
 mod authority;
 mod backend;
+mod collector;
 mod device;
 mod follow;
 mod frame;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use authority::{Authority, CertificateFiles};
 pub(crate) use backend::Backend;
+pub(crate) use collector::Collector;
 pub(crate) use device::{Device, Token};
 pub(crate) use follow::follow;
 pub(crate) use frame::Frame;
