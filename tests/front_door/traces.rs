@@ -6,7 +6,7 @@ use orinoco_testkit::{free_port, unique_name};
 use serde_json::Value;
 use tokio::{process::Command, time::Instant};
 
-use crate::support::{Collector, Mode, Setup, World, latest, request, until, within};
+use crate::support::{Authority, Collector, Mode, Setup, World, folder, latest, request, until, within};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -152,7 +152,8 @@ async fn a_collector_that_is_away_holds_nothing_up_and_gets_what_was_kept(mode: 
     // 401 messages, but for what waits.
     let dropped = (401 * 3 - KEPT) as f64;
     until("what found no place", async || world.metric(full).await.filter(|lost| *lost >= dropped)).await;
-    until("a try that failed", async || world.metric("orinoco_trace_exports_failed_total").await).await;
+    let failed = "orinoco_trace_exports_failed_total";
+    until("a try that failed", async || world.metric(failed).await.filter(|tries| *tries > 0.0)).await;
     let mut collector = Collector::start_at(port).await;
     let spans = collector.spans(KEPT).await;
     assert!(spans.iter().all(|span| span["resource"]["service.name"] == "orinoco"));
@@ -208,5 +209,25 @@ async fn a_login_is_traced_by_its_header_and_its_path_is_told_without_ids() {
     assert_eq!(spans[0]["attributes"]["http.response.status_code"], 404);
     assert!(!spans[0].to_string().contains("nobody-s"));
     world.daemon.terminate().await.unwrap();
+    assert_eq!(collector.rest().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_is_reached_by_https_where_its_authority_is_trusted() {
+    let folder = folder();
+    let authorities = ["ours", "others"].map(|name| Authority::new(folder.path().join(name)));
+    let files = authorities[0].issue("collector", &["localhost"]);
+    let mut collector = Collector::start_with(0, Some(&files)).await;
+    let endpoint = format!("https://localhost:{}", collector.port());
+    let [ours, others] = authorities.each_ref().map(|authority| authority.ca_file().display().to_string());
+    let setup = |ca: &str| Setup::default().set("telemetry.otlp_endpoint", &endpoint).set("telemetry.otlp_tls_ca", ca);
+    let trusting = World::start(Mode::Embedded, setup(&ours)).await;
+    publish(&trusting, &unique_name("d"), &[&sampled()]).await;
+    assert_eq!(collector.spans(3).await.len(), 3);
+    let doubting = World::start(Mode::Embedded, setup(&others)).await;
+    publish(&doubting, &unique_name("d"), &[&sampled()]).await;
+    let failed = "orinoco_trace_exports_failed_total";
+    until("a try that failed", async || doubting.metric(failed).await.filter(|tries| *tries > 0.0)).await;
+    assert!(doubting.daemon.stderr().unwrap().contains("UnknownIssuer"));
     assert_eq!(collector.rest().await, Vec::<Value>::new());
 }

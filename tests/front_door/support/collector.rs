@@ -8,7 +8,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::within;
+use super::{CertificateFiles, within};
 
 pub(crate) struct Collector {
     events: Lines<BufReader<ChildStdout>>,
@@ -26,9 +26,14 @@ impl Collector {
     }
 
     pub(crate) async fn start_at(port: u16) -> Self {
+        Self::start_with(port, None).await
+    }
+
+    pub(crate) async fn start_with(port: u16, tls: Option<&CertificateFiles>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut python = Command::new(root.join(".stack/clients/python/bin/python"));
         python.arg(root.join("tests/clients/otlp_collector.py")).arg(port.to_string()).kill_on_drop(true);
+        python.args(tls.into_iter().flat_map(|files| [&files.certificate, &files.key]));
         let process = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.expect("python; scripts/install test installs it");
         let commands = process.stdin.take();
@@ -38,6 +43,10 @@ impl Collector {
         let listening = collector.next("listening").await;
         collector.port = u16::try_from(listening["port"].as_u64().unwrap()).unwrap();
         collector
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self) -> String {
