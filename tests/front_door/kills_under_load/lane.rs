@@ -19,8 +19,10 @@ use crate::support::within;
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(1);
 /// For the order to be there before.
 const BESIDE_AFTER: Duration = Duration::from_millis(5);
-/// An order whose moment does not come so often is a mistake in the plan, or part of the daemon does nothing any more.
-const TRIES_MAX: usize = 6;
+/// An order whose moment does not come within this is a mistake in the plan, or part of the daemon does nothing any more.
+const MOMENT_MAX: Duration = Duration::from_secs(60);
+/// At a point an order is missed at once where its target is down, as others kill it too.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// A kill that happened, and counts: with work under way.
 #[derive(Debug)]
@@ -108,7 +110,8 @@ pub(super) async fn run(data_dir: PathBuf, orders: Arc<Mutex<VecDeque<Order>>>) 
 }
 
 async fn strike([control, second]: &mut [Control; 2], order: Order) -> Value {
-    for _ in 0..TRIES_MAX {
+    let begun = Instant::now();
+    while begun.elapsed() < MOMENT_MAX {
         let beside = async {
             if let Some(path) = order.beside {
                 tokio::time::sleep(BESIDE_AFTER).await;
@@ -122,6 +125,7 @@ async fn strike([control, second]: &mut [Control; 2], order: Order) -> Value {
             // Silent for so long that the daemon closed it.
             None => {}
         }
+        tokio::time::sleep(ORDER_AGAIN_AFTER).await;
     }
     panic!("its moment never comes: {order:?}");
 }
