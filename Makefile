@@ -76,6 +76,7 @@ stack-down: ## Stops them; keeps their data in .stack/
 stack-clean: ## Stops them and removes their data
 	@scripts/stack clean
 
-bench: ## The figures of benches/, on real services (take a quiet machine); ONLY="name ..." for some, ONLY=--list for their names
+bench: ## The figures of benches/, on real services and beside peers (take a quiet machine); ONLY="name ..." for some, ONLY=--list for their names
 	@scripts/install build services
+	@scripts/install peers || echo "the experiments of missing peers will fail"
 	cargo bench --locked -p orinoco --bench figures -- $(ONLY)

@@ -25,6 +25,18 @@ const OPENING_TIME_MAX: Duration = Duration::from_secs(30);
 const OPCODE_TEXT: u8 = 0x1;
 const OPCODE_CLOSE: u8 = 0x8;
 
+/// What a socket says first, and how texts are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Nothing; each text frame is one.
+    Plain,
+    /// Centrifuge's JSON: a connect command; messages of one text frame are parted by newlines.
+    Centrifuge,
+}
+
+const CENTRIFUGE_CONNECT: &[u8] = br#"{"id":1,"connect":{}}"#;
+const MESSAGE_SEPARATOR: u8 = b'\n';
+
 /// Open sockets; closed when dropped.
 pub(crate) struct Crowd {
     counts: Arc<Counts>,
@@ -43,20 +55,28 @@ impl Crowd {
     /// # Errors
     /// One was refused.
     pub(crate) async fn open(address: &str, count: usize) -> anyhow::Result<Self> {
+        Self::open_with(Protocol::Plain, address, count).await
+    }
+
+    /// As [`open`](Self::open), of a server that speaks so.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub(crate) async fn open_with(protocol: Protocol, address: &str, count: usize) -> anyhow::Result<Self> {
         let counts = Arc::new(Counts::default());
         let (mut sockets, mut opening) = (JoinSet::new(), JoinSet::new());
         for number in 0..count {
             if opening.len() == OPENING_MAX {
-                begin_counting(opening.join_next().await, &mut sockets, &counts)?;
+                begin_counting(protocol, opening.join_next().await, &mut sockets, &counts)?;
             }
             let address = address.to_owned();
             opening.spawn(async move {
-                let opened = tokio::time::timeout(OPENING_TIME_MAX, handshake(&address)).await;
+                let opened = tokio::time::timeout(OPENING_TIME_MAX, handshake(protocol, &address)).await;
                 opened.context("no answer")?.with_context(|| format!("socket {number}"))
             });
         }
         while !opening.is_empty() {
-            begin_counting(opening.join_next().await, &mut sockets, &counts)?;
+            begin_counting(protocol, opening.join_next().await, &mut sockets, &counts)?;
         }
         Ok(Self { counts, _sockets: sockets })
     }
@@ -87,19 +107,24 @@ impl Crowd {
 
 type Opened = Option<Result<anyhow::Result<(TcpStream, Vec<u8>)>, tokio::task::JoinError>>;
 
-fn begin_counting(opened: Opened, sockets: &mut JoinSet<()>, counts: &Arc<Counts>) -> anyhow::Result<()> {
+fn begin_counting(
+    protocol: Protocol,
+    opened: Opened,
+    sockets: &mut JoinSet<()>,
+    counts: &Arc<Counts>,
+) -> anyhow::Result<()> {
     let (stream, begun) = opened.context("no handshake is under way")?.context("a handshake panicked")??;
     let counts = Arc::clone(counts);
     sockets.spawn(async move {
         // Broken off or closed: both are one too few.
-        let _ = count_texts(stream, &begun, &counts).await;
+        let _ = count_texts(protocol, stream, &begun, &counts).await;
         counts.ended.fetch_add(1, Ordering::Relaxed);
     });
     Ok(())
 }
 
 /// RFC 6455, section 4.1; the key is its example. Yields what came after the head as well.
-async fn handshake(address: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
+async fn handshake(protocol: Protocol, address: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -110,6 +135,9 @@ async fn handshake(address: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     loop {
         if let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             ensure!(received.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&received[..end]));
+            if protocol == Protocol::Centrifuge {
+                stream.write_all(&masked_text(CENTRIFUGE_CONNECT)).await?;
+            }
             return Ok((stream, received.split_off(end + 4)));
         }
         ensure!(received.len() < HEAD_BYTES_MAX, "a head without an end");
@@ -119,8 +147,17 @@ async fn handshake(address: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     }
 }
 
-async fn count_texts(stream: TcpStream, begun: &[u8], counts: &Counts) -> anyhow::Result<()> {
-    let mut frames = Frames::default();
+/// RFC 6455, section 5.3: a client's short frame, by the mask that changes nothing.
+fn masked_text(text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    debug_assert!(length < 126, "a short text");
+    let mut frame = vec![0x80 | OPCODE_TEXT, 0x80 | length, 0, 0, 0, 0];
+    frame.extend_from_slice(text);
+    frame
+}
+
+async fn count_texts(protocol: Protocol, stream: TcpStream, begun: &[u8], counts: &Counts) -> anyhow::Result<()> {
+    let mut frames = Frames { holds_many: protocol == Protocol::Centrifuge, ..Frames::default() };
     counts.texts.fetch_add(frames.texts(begun)?, Ordering::Relaxed);
     loop {
         stream.readable().await?;
@@ -141,10 +178,12 @@ struct Frames {
     header: [u8; 10],
     header_length: usize,
     payload_left: usize,
+    /// Whether a text frame may hold several messages.
+    holds_many: bool,
 }
 
 impl Frames {
-    /// How many text frames begin in these bytes.
+    /// How many text frames begin in these bytes, and how many more messages in them.
     ///
     /// # Errors
     /// A close frame.
@@ -152,6 +191,9 @@ impl Frames {
         let mut texts = 0;
         loop {
             let skipped = self.payload_left.min(bytes.len());
+            if self.holds_many {
+                texts += bytes[..skipped].iter().filter(|byte| **byte == MESSAGE_SEPARATOR).count();
+            }
             self.payload_left -= skipped;
             bytes = &bytes[skipped..];
             let Some((first, rest)) = bytes.split_first() else { return Ok(texts) };

@@ -22,19 +22,16 @@ pub(crate) const NO_PINGS: [(&str, &str); 2] = [("ws.ping_interval_s", "3600"), 
 
 const CELLS: [(Mode, usize); 4] =
     [(Mode::Embedded, 1_000), (Mode::Embedded, 10_000), (Mode::Services, 1_000), (Mode::Services, 10_000)];
-const DEVICES: usize = 20;
-const DELIVERIES_PER_SECOND: usize = 20_000;
-const ROUND_S: usize = 10;
+pub(crate) const DEVICES: usize = 20;
+pub(crate) const DELIVERIES_PER_SECOND: usize = 20_000;
+pub(crate) const ROUND_S: usize = 10;
 
 pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (mode, sockets) in CELLS {
         let world = World::new(mode).await?;
         let daemon = world.spawn_ready(&NO_PINGS).await?;
-        let mut mover = Mover { device: Device::connect(&world.broker_address(&daemon)).await?, moves: 0 };
-        for _ in 0..2 * DEVICES {
-            mover.step().await?;
-        }
+        let mut mover = Mover::begin(&world.broker_address(&daemon)).await?;
         wait_for_counter(&daemon, "orinoco_frames_total", DEVICES).await?;
         let crowd = Crowd::open(daemon.ws_address(), sockets).await?;
         crowd.wait_for_texts(sockets * DEVICES, DEADLINE).await?;
@@ -61,13 +58,25 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Moves one device after the other, by one axis: first all X, then all Y.
-struct Mover {
+pub(crate) struct Mover {
     device: Device,
     moves: usize,
 }
 
 impl Mover {
-    async fn step(&mut self) -> anyhow::Result<()> {
+    /// Both axes of each device have a value then.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub(crate) async fn begin(address: &str) -> anyhow::Result<Self> {
+        let mut mover = Self { device: Device::connect(address).await?, moves: 0 };
+        for _ in 0..2 * DEVICES {
+            mover.step().await?;
+        }
+        Ok(mover)
+    }
+
+    pub(crate) async fn step(&mut self) -> anyhow::Result<()> {
         let axis = ["coordX", "coordY"][self.moves / DEVICES % 2];
         let topic = format!("devices/move-{}/{axis}", self.moves % DEVICES);
         let payload = format!("{}.25", self.moves);

@@ -11,10 +11,15 @@ mod device;
 mod experiment;
 mod fan_out;
 mod figure;
+mod floor;
 mod idle;
 mod latency;
 mod machine;
 mod options;
+mod peer;
+mod peer_fan_out;
+mod peer_python;
+mod peer_telegraf;
 mod portal;
 mod report;
 mod start;
@@ -55,18 +60,34 @@ fn run() -> anyhow::Result<()> {
         }
         Command::Run(options) => {
             raise_descriptor_limit()?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            runtime.block_on(measure(&options))
+            runtime()?.block_on(measure(&options))
+        }
+        Command::Floor([sockets, lines]) => {
+            raise_descriptor_limit()?;
+            runtime()?.block_on(floor::serve(&sockets, &lines))
         }
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
     let machine = Machine::look()?;
     println!("{machine}");
     let mut figures: Vec<(&str, Vec<Figure>)> = Vec::new();
+    let mut failures = Vec::new();
     for experiment in EXPERIMENTS.iter().filter(|experiment| options.wants(experiment.name)) {
         println!("\n== {}", experiment.name);
+        match experiment.peers.iter().map(|peer| peer.versions()).collect::<anyhow::Result<Vec<_>>>() {
+            Ok(versions) => versions.iter().for_each(|versions| println!("beside: {versions}")),
+            Err(error) => {
+                println!("failed: {error:#}");
+                failures.push(experiment.name);
+                continue;
+            }
+        }
         let run = (experiment.run)(options.rounds);
         let found = tokio::time::timeout(experiment::TIME_MAX, run).await;
         let found =
@@ -75,14 +96,15 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         print!("{}", report::text(&found));
         figures.push((experiment.name, found));
     }
-    anyhow::ensure!(!figures.is_empty(), "no experiment is named so; `--list` shows all");
-    if options.is_complete() {
+    anyhow::ensure!(!figures.is_empty() || !failures.is_empty(), "no experiment is named so; `--list` shows all");
+    if options.is_complete() && failures.is_empty() {
         let path = report::write(&machine, options, &figures)?;
         println!("\nwritten: {path}");
-    } else if options.is_written {
+    } else if options.is_complete() || options.is_written {
         let path = report::replace(&machine, options, &figures)?;
         println!("\nwritten into: {path}");
     }
+    anyhow::ensure!(failures.is_empty(), "not measured, as a peer is missing (see above): {}", failures.join(", "));
     Ok(())
 }
 

@@ -8,6 +8,8 @@ const ROUNDS_MAX: usize = 20;
 pub(crate) enum Command {
     List,
     Run(Options),
+    /// To be the peer `floor`: where it takes sockets, and lines.
+    Floor([String; 2]),
 }
 
 pub(crate) struct Options {
@@ -38,6 +40,10 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Resu
             // cargo says so to every bench.
             "--bench" => {}
             "--list" => return Ok(Command::List),
+            "--floor" => {
+                let mut address = || arguments.next().context("--floor lacks an address");
+                return Ok(Command::Floor([address()?, address()?]));
+            }
             "--rounds" => {
                 let rounds = arguments.next().context("--rounds lacks its number")?;
                 options.rounds = rounds.parse().with_context(|| format!("--rounds {rounds} is no number"))?;

@@ -37,7 +37,7 @@ pub(crate) fn text(figures: &[Figure]) -> String {
         let verdict = figure.verdict().replace('*', "");
         let (what, mode, unit) = (&figure.what, figure.mode, figure.unit);
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{what:<42} {mode:<9} {least:>9} {median:>9} {most:>9}  {unit:<18} {verdict}");
+        let _ = writeln!(text, "{what:<56} {mode:<9} {least:>9} {median:>9} {most:>9}  {unit:<18} {verdict}");
     }
     text
 }
@@ -113,6 +113,9 @@ fn section(name: &str, figures: &[Figure], measured: &str) -> anyhow::Result<Str
     if let Some(experiment) = EXPERIMENTS.iter().find(|experiment| experiment.name == name) {
         let (title, about) = (experiment.title, experiment.about);
         writeln!(section, "## {name}: {title}\n\n{about}\n\nAgain: `make bench ONLY={name}`\n")?;
+        for peer in experiment.peers {
+            writeln!(section, "Peer: {}\n", peer.versions()?)?;
+        }
     }
     section.push_str(measured);
     section

@@ -19,10 +19,13 @@ use crate::server::{Address, Server, shared};
 const PROPERTIES: &str = include_str!("../../../deploy/kafka/server.properties");
 /// Any 16 bytes in URL-safe base64; a server of its own is a cluster of its own.
 const CLUSTER_ID: &str = "b3Jpbm9jby10ZXN0a2l0MQ";
+/// ListOffsets: the time that stands for the end.
+const LATEST: i64 = -1;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
 /// Kafka protocol, api keys.
+const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const DELETE_RECORDS: i16 = 21;
 const CREATE_TOPICS: i16 = 19;
@@ -170,6 +173,26 @@ impl KafkaAddress {
         match response.last_chunk::<2>().map(|bytes| i16::from_be_bytes(*bytes)) {
             Some(0) => Ok(()),
             code => bail!("Kafka refused to delete records of {topic}/{partition} with error {code:?}"),
+        }
+    }
+
+    /// The offset that a partition's next record will have.
+    ///
+    /// # Errors
+    /// There is no such partition, or the broker does not answer.
+    pub async fn end_offset(&self, topic: &str, partition: i32) -> anyhow::Result<i64> {
+        let mut request = Encoder::default();
+        // The replica of a client, then the array of one topic.
+        request.int32(-1).array(1).string(topic)?.array(1).int32(partition).int64(LATEST);
+        let response = self.request(LIST_OFFSETS, 1, &request.0).await?;
+        // For one partition, the answer ends: error code, timestamp, offset.
+        let (code, rest) = response
+            .last_chunk::<18>()
+            .and_then(|end| end.split_first_chunk::<2>())
+            .context("the response is too short")?;
+        match (i16::from_be_bytes(*code), rest.last_chunk::<8>()) {
+            (0, Some(offset)) => Ok(i64::from_be_bytes(*offset)),
+            (code, _) => bail!("Kafka knows no end of {topic}/{partition}: error {code}"),
         }
     }
 
