@@ -9,7 +9,8 @@ use super::{
     figure::Figure,
     idle, latency,
     peer::{self, Peer},
-    peer_fan_out, peer_python, peer_telegraf, start, tree,
+    peer_fan_out::{self, Contender},
+    peer_python, peer_telegraf, start, tree,
 };
 
 /// For one experiment; all together take some ten minutes on two cores.
@@ -27,7 +28,7 @@ pub(crate) struct Experiment {
     pub(crate) run: fn(usize) -> LocalBoxFuture<'static, anyhow::Result<Vec<Figure>>>,
 }
 
-pub(crate) const EXPERIMENTS: [Experiment; 10] = [
+pub(crate) const EXPERIMENTS: [Experiment; 12] = [
     Experiment {
         name: "start",
         title: "start to ready, and an idle daemon",
@@ -92,10 +93,24 @@ pub(crate) const EXPERIMENTS: [Experiment; 10] = [
         run: |rounds| Box::pin(peer_telegraf::run(rounds)),
     },
     Experiment {
-        name: "peer-fan-out",
-        title: "a delivery and an idle socket, beside other servers",
-        about: peer_fan_out::ABOUT,
+        name: "peer-floor",
+        title: "a delivery and an idle socket, beside a bare server",
+        about: peer_fan_out::ABOUT_FLOOR,
+        peers: &[],
+        run: |rounds| Box::pin(peer_fan_out::run(Contender::Floor, rounds)),
+    },
+    Experiment {
+        name: "peer-centrifuge",
+        title: "a delivery and an idle socket, beside the centrifuge library",
+        about: peer_fan_out::ABOUT_CENTRIFUGE,
         peers: &[&peer::CENTRIFUGE],
-        run: |rounds| Box::pin(peer_fan_out::run(rounds)),
+        run: |rounds| Box::pin(peer_fan_out::run(Contender::Centrifuge, rounds)),
+    },
+    Experiment {
+        name: "peer-spring",
+        title: "a delivery and an idle socket, beside Spring Boot",
+        about: peer_fan_out::ABOUT_SPRING,
+        peers: &[&peer::SPRING],
+        run: |rounds| Box::pin(peer_fan_out::run(Contender::Spring, rounds)),
     },
 ];

@@ -54,7 +54,7 @@ fn run() -> anyhow::Result<()> {
     match options::parse(std::env::args().skip(1))? {
         Command::List => {
             for experiment in &EXPERIMENTS {
-                println!("{:<12} {}", experiment.name, experiment.title);
+                println!("{:<16} {}", experiment.name, experiment.title);
             }
             Ok(())
         }

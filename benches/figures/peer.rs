@@ -25,6 +25,7 @@ pub(crate) const PYTHON: Peer = Peer { name: "Python", program: "python/bin/pyth
 pub(crate) const TELEGRAF: Peer = Peer { name: "Telegraf", program: "telegraf/telegraf", version: "telegraf/versions" };
 pub(crate) const CENTRIFUGE: Peer =
     Peer { name: "centrifuge", program: "centrifuge/centrifuge", version: "centrifuge/versions" };
+pub(crate) const SPRING: Peer = Peer { name: "Spring", program: "spring/fan-out.jar", version: "spring/versions" };
 
 impl Peer {
     /// # Errors

@@ -1,6 +1,9 @@
 //! A delivery and an idle socket: the daemon beside other servers of WebSockets.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use orinoco_testkit::{Daemon, ProcessUsage, Program, free_port};
@@ -19,52 +22,66 @@ use super::{
     world::{DEADLINE, Mode, World, counter, wait_for_counter},
 };
 
-pub(crate) const ABOUT: &str = "The daemon in embedded mode as in `idle-sockets` and `fan-out`: from the publication of a device to 1,000 or 10,000 plain \
-    WebSockets, as many as make 20,000 deliveries a second, for ten seconds; and beside it servers that are given each frame by a line on a TCP \
-    connection, and so have no part in MQTT, log, joining of axes, history and order. The floor: a tokio task a socket, which writes from one \
-    broadcast channel a frame that was encoded once (benches/figures/floor.rs). The Go library centrifuge (benches/peers/centrifuge): one \
-    channel, to which the server subscribes each connection, JSON protocol, pool of write buffers, no pings. All are started anew \
-    in each round, in turn, and who is first changes. Each frame reached each socket. Resident bytes of a socket: those three seconds after \
-    the last was opened, less those before the first, by their number.";
+macro_rules! about {
+    ($peer:literal) => {
+        concat!(
+            "The daemon in embedded mode as in `idle-sockets` and `fan-out`: from the publication of a device to 1,000 or 10,000 plain WebSockets, as \
+            many as make 20,000 deliveries a second, for ten seconds after five of warming up; and beside it, in turn, a server that is given \
+            each frame by a line on a TCP connection, and so has no part in MQTT, log, joining of axes, history and order. Both are started \
+            anew in each round, and who is first changes. Each frame reached each socket. Resident bytes of a socket: those three seconds \
+            after the last was opened, less those before the first, by their number. The peer: ",
+            $peer
+        )
+    };
+}
+
+pub(crate) const ABOUT_FLOOR: &str = about!(
+    "a tokio task a socket, which writes from one broadcast channel a frame that was encoded once (benches/figures/floor.rs)."
+);
+pub(crate) const ABOUT_CENTRIFUGE: &str = about!(
+    "the Go library (benches/peers/centrifuge) with one channel, to which the server subscribes each connection; JSON protocol, pool of write \
+    buffers, no pings."
+);
+pub(crate) const ABOUT_SPRING: &str = about!(
+    "Spring Boot (benches/peers/spring) with its embedded Tomcat; a map of sessions, each behind the decorator that its manual advises, heap of \
+    1 GiB at most."
+);
 
 const SOCKETS: [usize; 2] = [1_000, 10_000];
+const WARM_UP_S: usize = 5;
 const SETTLE: Duration = Duration::from_secs(3);
 const KIB: f64 = 1_024.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contender {
+pub(crate) enum Contender {
     Ours,
     Floor,
     Centrifuge,
+    Spring,
 }
-
-const ALL: [Contender; 3] = [Contender::Ours, Contender::Floor, Contender::Centrifuge];
-/// Of the issue: of a delivery.
-const REACH: [f64; 3] = [1.0, 1.2, 1.0];
 
 /// Of a delivery, microseconds of processor time; of an idle socket, KiB.
 type Cost = [f64; 2];
 
-pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn run(peer: Contender, rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let (mut figures, mode) = (Vec::new(), Mode::Embedded.name());
     for sockets in SOCKETS {
         for round in 0..rounds {
-            let mut costs = [Cost::default(); 3];
-            for contender in in_turn(ALL, round) {
-                let mut server = Server::start(contender).await.with_context(|| format!("{contender:?}"))?;
-                let cost = server.serve(sockets).await;
-                costs[contender as usize] = cost.with_context(|| format!("{contender:?}"))?;
+            let (mut ours, mut theirs) = (Cost::default(), Cost::default());
+            for contender in in_turn([Contender::Ours, peer], round) {
+                let mut server = Server::start(contender).await.with_context(|| contender.name())?;
+                let cost = server.serve(sockets).await.with_context(|| contender.name())?;
+                *(if contender == Contender::Ours { &mut ours } else { &mut theirs }) = cost;
                 server.end().await?;
             }
-            let what = [format!("a delivery, {sockets} sockets"), format!("resident, each of {sockets} sockets")];
-            for (index, (what, unit)) in what.iter().zip(["CPU µs", "KiB"]).enumerate() {
-                let comparison = Comparison { what, mode, unit, ours: costs[Contender::Ours as usize][index] };
-                comparison.push_ours(&mut figures);
-                for peer in [Contender::Floor, Contender::Centrifuge] {
-                    let reach = (index == 0).then_some(REACH[peer as usize]);
-                    comparison.push_peer(&mut figures, peer.name(), costs[peer as usize][index], reach);
-                }
-            }
+            let delivery = format!("a delivery, {sockets} sockets");
+            let comparison = Comparison { what: &delivery, mode, unit: "CPU µs", ours: ours[0] };
+            comparison.push_ours(&mut figures);
+            comparison.push_peer(&mut figures, peer.name(), theirs[0], peer.reach());
+            let resident = format!("resident, each of {sockets} sockets");
+            let comparison = Comparison { what: &resident, mode, unit: "KiB", ours: ours[1] };
+            comparison.push_ours(&mut figures);
+            comparison.push_peer(&mut figures, peer.name(), theirs[1], None);
         }
     }
     Ok(figures)
@@ -76,14 +93,41 @@ impl Contender {
             Self::Ours => "orinoco",
             Self::Floor => "floor",
             Self::Centrifuge => peer::CENTRIFUGE.name,
+            Self::Spring => peer::SPRING.name,
         }
     }
 
-    fn program(self) -> anyhow::Result<PathBuf> {
+    /// Of the issue: what a delivery by the daemon may cost of this one's.
+    fn reach(self) -> Option<f64> {
         match self {
-            Self::Centrifuge => peer::CENTRIFUGE.program(),
-            Self::Ours | Self::Floor => Ok(std::env::current_exe()?),
+            Self::Ours => None,
+            Self::Floor => Some(1.2),
+            Self::Centrifuge | Self::Spring => Some(1.0),
         }
+    }
+
+    /// Started so, it takes sockets and lines at two ports of the loopback address.
+    fn spawn(self, sockets: u16, lines: u16, folder: &Path) -> anyhow::Result<Program> {
+        let [sockets_at, lines_at] = [sockets, lines].map(|port| format!("127.0.0.1:{port}"));
+        let (program, arguments) = match self {
+            Self::Centrifuge => (peer::CENTRIFUGE.program()?, vec![sockets_at, lines_at]),
+            Self::Ours | Self::Floor => (std::env::current_exe()?, vec!["--floor".to_owned(), sockets_at, lines_at]),
+            Self::Spring => {
+                let jar = peer::SPRING.program()?.display().to_string();
+                // Tomcat's default is 8,192 connections.
+                let settings = [
+                    "--server.address=127.0.0.1",
+                    &format!("--server.port={sockets}"),
+                    &format!("--lines.port={lines}"),
+                    "--server.tomcat.max-connections=20000",
+                    "--spring.main.banner-mode=off",
+                ];
+                let arguments = ["-Xmx1g", "-jar", &jar].into_iter().chain(settings).map(str::to_owned).collect();
+                (PathBuf::from("java"), arguments)
+            }
+        };
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Program::spawn(&program, &arguments, &[], folder)
     }
 
     fn protocol(self) -> Protocol {
@@ -94,7 +138,7 @@ impl Contender {
     fn texts_at_first(self) -> usize {
         match self {
             Self::Ours => DEVICES,
-            Self::Floor => 0,
+            Self::Floor | Self::Spring => 0,
             Self::Centrifuge => 1,
         }
     }
@@ -107,8 +151,15 @@ struct Server {
 }
 
 enum Running {
-    Ours { daemon: Daemon, mover: Mover, _world: World },
-    Peer { program: Program, address: String, lines: TcpStream, _folder: TempDir },
+    Ours(Box<Ours>),
+    Peer { program: Box<Program>, address: String, lines: TcpStream, _folder: TempDir },
+}
+
+struct Ours {
+    daemon: Daemon,
+    mover: Mover,
+    // Last: the daemon is gone when its files go.
+    _world: World,
 }
 
 impl Server {
@@ -119,21 +170,19 @@ impl Server {
                 let daemon = world.spawn_ready(&NO_PINGS).await?;
                 let mover = Mover::begin(&world.broker_address(&daemon)).await?;
                 wait_for_counter(&daemon, "orinoco_frames_total", DEVICES).await?;
-                Running::Ours { daemon, mover, _world: world }
+                Running::Ours(Box::new(Ours { daemon, mover, _world: world }))
             }
-            Contender::Floor | Contender::Centrifuge => {
+            Contender::Floor | Contender::Centrifuge | Contender::Spring => {
                 let folder = TempDir::new()?;
-                let address = format!("127.0.0.1:{}", free_port()?);
-                let lines = format!("127.0.0.1:{}", free_port()?);
-                let flag: &[&str] = if contender == Contender::Floor { &["--floor"] } else { &[] };
-                let arguments = [flag, &[&address, &lines]].concat();
-                let program = Program::spawn(&contender.program()?, &arguments, &[], folder.path())?;
+                let (port, lines_port) = (free_port()?, free_port()?);
+                let (address, lines) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{lines_port}"));
+                let program = contender.spawn(port, lines_port, folder.path())?;
                 let is_open = async || TcpStream::connect(&address).await.ok().map(drop);
                 program.wait_for("an open port", DEADLINE, is_open).await?;
                 let connect = async || TcpStream::connect(&lines).await.ok();
                 let lines = program.wait_for("a port for lines", DEADLINE, connect).await?;
                 lines.set_nodelay(true)?;
-                Running::Peer { program, address, lines, _folder: folder }
+                Running::Peer { program: Box::new(program), address, lines, _folder: folder }
             }
         };
         Ok(Self { contender, running, published: 0 })
@@ -144,39 +193,49 @@ impl Server {
         tokio::time::sleep(SETTLE).await;
         let before = self.usage()?;
         let crowd = Crowd::open_with(self.contender.protocol(), self.address(), sockets).await?;
-        let mut texts = sockets * self.contender.texts_at_first();
+        let (mut each_us, mut texts) = (0.0, sockets * self.contender.texts_at_first());
         crowd.wait_for_texts(texts, DEADLINE).await?;
         tokio::time::sleep(SETTLE).await;
         let idle = self.usage()?;
-        let messages_per_second = DELIVERIES_PER_SECOND / sockets;
-        let mut ticks = interval(Duration::from_secs(1) / u32::try_from(messages_per_second)?);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let messages = messages_per_second * ROUND_S;
-        for _ in 0..messages {
-            ticks.tick().await;
-            self.publish().await?;
+        for (seconds, is_measured) in [(WARM_UP_S, false), (ROUND_S, true)] {
+            let begun = self.usage()?.cpu_seconds;
+            let deliveries = self.publish_steadily(seconds, sockets).await?;
+            texts += deliveries;
+            crowd.wait_for_texts(texts, DEADLINE).await?;
+            if is_measured {
+                each_us = (self.usage()?.cpu_seconds - begun) * 1e6 / deliveries as f64;
+            }
         }
-        let deliveries = messages * sockets;
-        texts += deliveries;
-        crowd.wait_for_texts(texts, DEADLINE).await?;
-        let each_us = (self.usage()?.cpu_seconds - idle.cpu_seconds) * 1e6 / deliveries as f64;
-        if let Running::Ours { daemon, .. } = &self.running {
-            let conflated = counter(daemon, "orinoco_frames_conflated_total").await?;
+        if let Running::Ours(ours) = &self.running {
+            let conflated = counter(&ours.daemon, "orinoco_frames_conflated_total").await?;
             ensure!(conflated == 0.0, "{conflated} frames were conflated");
         }
         Ok([each_us, (idle.rss_bytes as f64 - before.rss_bytes as f64) / sockets as f64 / KIB])
     }
 
+    /// How many deliveries that makes.
+    async fn publish_steadily(&mut self, seconds: usize, sockets: usize) -> anyhow::Result<usize> {
+        let messages_per_second = DELIVERIES_PER_SECOND / sockets;
+        let mut ticks = interval(Duration::from_secs(1) / u32::try_from(messages_per_second)?);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let messages = messages_per_second * seconds;
+        for _ in 0..messages {
+            ticks.tick().await;
+            self.publish().await?;
+        }
+        Ok(messages * sockets)
+    }
+
     fn address(&self) -> &str {
         match &self.running {
-            Running::Ours { daemon, .. } => daemon.ws_address(),
+            Running::Ours(ours) => ours.daemon.ws_address(),
             Running::Peer { address, .. } => address,
         }
     }
 
     fn usage(&self) -> anyhow::Result<ProcessUsage> {
         match &self.running {
-            Running::Ours { daemon, .. } => daemon.usage(),
+            Running::Ours(ours) => ours.daemon.usage(),
             Running::Peer { program, .. } => program.usage(),
         }
     }
@@ -184,7 +243,7 @@ impl Server {
     async fn publish(&mut self) -> anyhow::Result<()> {
         self.published += 1;
         match &mut self.running {
-            Running::Ours { mover, .. } => mover.step().await,
+            Running::Ours(ours) => ours.mover.step().await,
             Running::Peer { lines, .. } => {
                 lines.write_all(frame(self.published).as_bytes()).await.context("the peer is gone")
             }
@@ -193,7 +252,7 @@ impl Server {
 
     async fn end(self) -> anyhow::Result<()> {
         match self.running {
-            Running::Ours { daemon, .. } => daemon.terminate().await.map(drop),
+            Running::Ours(ours) => ours.daemon.terminate().await.map(drop),
             Running::Peer { program, .. } => program.terminate().await.map(drop),
         }
     }
