@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod daemon;
+mod program;
 mod servers;
 mod stand_in;
 
