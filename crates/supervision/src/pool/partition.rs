@@ -53,21 +53,17 @@ struct Closing {
 struct State<A: Actor> {
     pool: Arc<PoolInner<A>>,
     index: usize,
+    server: Server<A>,
     closing: Option<Closing>,
 }
 
 impl<A: Actor> Drop for State<A> {
-    /// However the partition ended: ractor kills what is left of its children, so they are forgotten here.
+    /// However the partition ended: ractor kills what is left of its children, so they are forgotten here. A task that was killed may be
+    /// dropped when the next incarnation has begun already, which has seen to that then.
     fn drop(&mut self) {
-        let children: Vec<Arc<Child<A>>> = {
+        let children = {
             let mut table = lock(&self.pool.shard(self.index).table);
-            table.open = false;
-            if let Some(server) = table.server.take() {
-                server.ended.cancel();
-            }
-            table.by_pid.clear();
-            table.early.clear();
-            table.by_key.values().cloned().collect()
+            if table.belongs_to(&self.server) { table.retire() } else { Vec::new() }
         };
         for child in &children {
             self.pool.forget(child);
@@ -161,12 +157,18 @@ impl<A: Actor> ractor::Actor for Partition<A> {
         myself: ActorRef<Command<A>>,
         (pool, index): Self::Arguments,
     ) -> Result<State<A>, ActorProcessingErr> {
-        {
-            let mut table = lock(&pool.shard(index).table);
-            table.server = Some(Server { actor: myself, ended: CancellationToken::new() });
-            table.open = true;
+        // There where the last incarnation was killed and is not dropped yet.
+        let left = lock(&pool.shard(index).table).retire();
+        for child in &left {
+            child.mailbox.kill(StopReason::Asked);
+            pool.forget(child);
         }
-        Ok(State { pool, index, closing: None })
+        let server = Server { actor: myself, ended: CancellationToken::new() };
+        let mut table = lock(&pool.shard(index).table);
+        table.server = Some(server.clone());
+        table.open = true;
+        drop(table);
+        Ok(State { pool, index, server, closing: None })
     }
 
     async fn handle(
@@ -207,5 +209,95 @@ impl<A: Actor> ractor::Actor for Partition<A> {
         let Some((pid, exit)) = exit_of(event) else { return Ok(()) };
         let verdict = state.pool.child_ended(state.index, pid, exit);
         state.after(&myself, verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::{Catalog, ChildStart, Context, Message, Plan, Tree};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Never;
+
+    impl Message for Never {
+        fn kind(&self) -> &'static str {
+            "never"
+        }
+    }
+
+    struct Idle;
+
+    impl Actor for Idle {
+        type Message = Never;
+        type Arguments = ();
+        type State = ();
+
+        async fn pre_start(&self, _: &Context<Never>, (): ()) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn handle(&self, _: &Context<Never>, _: Never, (): &mut ()) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    struct Above;
+
+    impl ractor::Actor for Above {
+        type Msg = ();
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle_supervisor_evt(
+            &self,
+            _: ActorRef<()>,
+            _: SupervisionEvent,
+            (): &mut (),
+        ) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    const PLAN: &str = r#"
+schema = 1
+[[supervisor]]
+id = "root"
+strategy = "one_for_one"
+intensity = 1
+period = "1h"
+children = [{ id = "pool", type = "supervisor" }]
+[[supervisor]]
+id = "pool"
+strategy = "simple_one_for_one"
+max_children = 10
+child = { start = "Idle", restart = "temporary" }
+"#;
+
+    /// The runtime drops a killed task when it comes to it.
+    #[tokio::test]
+    async fn one_that_is_dropped_after_its_successor_began_changes_nothing() {
+        let mut catalog = Catalog::new();
+        let children = catalog.pool("Idle", || Idle);
+        let _tree = Tree::start(Plan::parse(PLAN, "test.toml").unwrap(), catalog).await.unwrap();
+        let (above, _task) = ractor::Actor::spawn(None, Above, ()).await.unwrap();
+        let pool = &children.0;
+        let former = start(Arc::clone(pool), 0, above.get_cell()).await.unwrap();
+        let left = children.start_child_with("left", ChildStart::with(|| ())).await.unwrap();
+        let _present = start(Arc::clone(pool), 0, above.get_cell()).await.unwrap();
+        assert_eq!((children.live(), children.get("left").is_some()), (0, false), "whose children are gone");
+        let present = children.start_child_with("present", ChildStart::with(|| ())).await.unwrap();
+        former.kill_and_wait(None).await.unwrap();
+        assert!(children.is_up());
+        assert_eq!(children.live(), 1);
+        children.start_child_with("next", ChildStart::with(|| ())).await.unwrap();
+        present.send(Never).await.unwrap();
+        assert!(left.send(Never).await.is_err());
     }
 }

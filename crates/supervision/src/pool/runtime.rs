@@ -77,7 +77,23 @@ pub(super) struct Table<A: Actor> {
 
 impl<A: Actor> Table<A> {
     pub(super) fn is_served_by(&self, server: &Server<A>) -> bool {
-        self.open && self.server.as_ref().is_some_and(|present| present.actor.get_id() == server.actor.get_id())
+        self.open && self.belongs_to(server)
+    }
+
+    /// Whether no other incarnation of the partition has taken its place.
+    pub(super) fn belongs_to(&self, server: &Server<A>) -> bool {
+        self.server.as_ref().is_some_and(|present| present.actor.get_id() == server.actor.get_id())
+    }
+
+    /// Closes it, and gives up starts that are under way. Returns the children that are left, which are to be forgotten.
+    pub(super) fn retire(&mut self) -> Vec<Arc<Child<A>>> {
+        self.open = false;
+        if let Some(server) = self.server.take() {
+            server.ended.cancel();
+        }
+        self.by_pid.clear();
+        self.early.clear();
+        self.by_key.values().cloned().collect()
     }
 }
 
