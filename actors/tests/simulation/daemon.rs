@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use orinoco_actors::{
     CentrifugeSession, Challenge, ChallengeDeps, ChallengeRegistry, ChallengeRegistryArguments, Challenges, Health,
-    Listener, ListenerArguments, SseLimits, SseSession, SseStreams, StreamHubMessage, WsSession,
+    Listener, ListenerArguments, SseLimits, SseSession, SseStreams, StreamHubMessage, TraceExporter,
+    TraceExporterArguments, Tracer, WsSession,
 };
 use orinoco_domain::{
     pairing::Pairing,
     secret::{DerivationKey, DerivationKeys, KeyId},
 };
 use orinoco_ports::{
-    CoordinateStore, Journal, LoginStore, MqttSource, RecordLog, Running, Server, ServerError,
-    conformance::leases::LeasesFactory,
+    CoordinateStore, ExportError, Journal, LoginStore, MqttSource, RecordLog, Running, Server, ServerError, Span,
+    SpanExporter, conformance::leases::LeasesFactory,
 };
 use orinoco_supervision::{Catalog, Group, Plan as TreePlan, Pool, Tree, TreeError};
 use orinoco_testkit::simulation::{Backend, Link, MutatedSource, Plan, Remote, WatchedJournal};
@@ -141,10 +142,20 @@ fn enter_listeners(catalog: &mut Catalog, health: &Health) {
             move |_| ListenerArguments { server: Arc::new(NoPort), health: health.clone(), component: start },
         );
     }
+    // Nothing is traced here: it has no instance.
+    let exporter = |_| TraceExporterArguments { tracer: Tracer::default(), exporter: Arc::new(NoPort) };
+    catalog.actor("TraceExporter", || TraceExporter, exporter);
 }
 
 /// Clients of the simulation call the actors themselves.
 struct NoPort;
+
+#[async_trait]
+impl SpanExporter for NoPort {
+    async fn export(&self, _spans: &[Span]) -> Result<u64, ExportError> {
+        Ok(0)
+    }
+}
 
 #[async_trait]
 impl Server for NoPort {
