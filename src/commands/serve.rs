@@ -57,7 +57,7 @@ pub async fn run(args: &ServeArgs, mut loaded: Loaded, origins: Origins) -> anyh
     let plan = check::plan(&loaded)?;
     wiring::check_tls_files(&loaded)?;
     if args.demo {
-        loaded.config.stream.public = true;
+        loaded = loaded.for_demo();
     }
     let tls = certificates(&loaded)?;
     let config = Arc::new(loaded.config.clone());

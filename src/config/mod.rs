@@ -94,6 +94,13 @@ impl Loaded {
         self.settings.iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
     }
 
+    /// What `--demo` makes of it.
+    #[must_use]
+    pub fn for_demo(mut self) -> Self {
+        self.config.stream.public = true;
+        self
+    }
+
     /// What is wrong with what a key names, found after the layers were read.
     #[must_use]
     pub fn problem(&self, key: &str, message: String) -> Problem {

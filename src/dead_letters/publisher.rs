@@ -52,11 +52,7 @@ impl Publisher {
         let tls = wiring::mqtt_tls(config);
         let options = connect_options(config, mqtt_tls::ssl_options(&url, &tls)?);
         let place = || format!("MQTT broker {url} (mqtt.url) can't be reached; is it running, or `orinoco serve`?");
-        let connected = match timeout(CONNECT_MAX * 2, client.connect(options)).await {
-            Ok(connected) => connected.map(drop).map_err(Into::into),
-            Err(elapsed) => Err(elapsed.into()),
-        };
-        mqtt_tls::explained(&url, &tls, connected).await.with_context(place)?;
+        mqtt_tls::connect(&client, options, CONNECT_MAX * 2, (&url, &tls)).await.with_context(place)?;
         Ok(Self { client, url })
     }
 

@@ -7,38 +7,19 @@ use orinoco_actors::Tracer;
 use orinoco_domain::{TraceContext, mix};
 use orinoco_ports::{Span, SpanKind, SpanValue};
 
+use super::{api, oauth};
 use crate::auth::random;
 
 const HEADER: &str = "traceparent";
 
-const ROUTES: [&str; 20] = [
-    "/api/v1/auth/signup",
-    "/api/v1/auth/login",
-    "/api/v1/auth/refresh",
-    "/api/v1/auth/logout",
-    "/api/v1/auth/logout-all",
-    "/api/v1/qr/challenges",
-    "/api/v1/qr/challenges/{id}",
-    "/api/v1/qr/challenges/{id}/qr.svg",
-    "/api/v1/qr/challenges/{id}/qr.png",
-    "/api/v1/qr/challenges/{id}/events",
-    "/api/v1/qr/challenges/{id}/scan",
-    "/api/v1/qr/challenges/{id}/approve",
-    "/api/v1/qr/challenges/{id}/deny",
-    "/api/v1/qr/challenges/{id}/exchange",
-    "/oauth/device_authorization",
-    "/oauth/token",
-    "/oauth/revoke",
-    "/oauth/introspect",
-    "/api/v1/sessions",
-    "/api/v1/sessions/{id}",
-];
+/// Beginnings of the API's paths.
+const LOGIN: [&str; 3] = ["/api/v1/auth/", "/api/v1/qr/challenges", "/api/v1/sessions"];
 
 /// A request that is traced.
 pub(super) struct RequestTrace {
     context: TraceContext,
     parent: Option<u64>,
-    route: &'static str,
+    pattern: &'static str,
     begun_ns: u64,
 }
 
@@ -49,7 +30,7 @@ impl RequestTrace {
         if !tracer.is_on() {
             return None;
         }
-        let route = route_of(path)?;
+        let pattern = pattern_of(path)?;
         let bytes: [u8; 24] = random().ok()?;
         let (trace_id, span_id) = bytes.split_at(16);
         let span_id = u64::from_be_bytes(span_id.try_into().ok()?);
@@ -61,16 +42,17 @@ impl RequestTrace {
                 (TraceContext::new(trace_id, span_id, true).filter(|_| tracer.begins(trace_id))?, None)
             }
         };
-        Some(Self { context, parent, route, begun_ns: tracer.now_ns() })
+        Some(Self { context, parent, pattern, begun_ns: tracer.now_ns() })
     }
 
     /// The head of the answer is there.
     pub(super) fn finish(self, tracer: &Tracer, method: &str, is_tls: bool, status: StatusCode) {
         // Clients must not be able to make values.
         let method = if method == "other" { "_OTHER" } else { method };
+        let route = route(self.pattern);
         let mut attributes = vec![
             ("http.request.method", SpanValue::Text(method.to_owned())),
-            ("http.route", SpanValue::Word(self.route)),
+            ("http.route", SpanValue::Text(route.clone())),
             ("url.scheme", SpanValue::Word(if is_tls { "https" } else { "http" })),
             ("http.response.status_code", SpanValue::Integer(i64::from(status.as_u16()))),
         ];
@@ -80,7 +62,7 @@ impl RequestTrace {
         tracer.finish(Span {
             context: self.context,
             parent: self.parent,
-            name: format!("{method} {}", self.route),
+            name: format!("{method} {route}"),
             kind: SpanKind::Server,
             begun_ns: self.begun_ns,
             ended_ns: tracer.now_ns(),
@@ -97,19 +79,14 @@ fn given(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(first.to_str().ok()?)
 }
 
-fn route_of(path: &str) -> Option<&'static str> {
-    let fits = |route: &&&str| {
-        let (mut wanted, mut found) = (route.split('/'), path.split('/'));
-        loop {
-            match (wanted.next(), found.next()) {
-                (None, None) => return true,
-                (Some("{id}"), Some(id)) if !id.is_empty() => {}
-                (Some(wanted), Some(found)) if wanted == found => {}
-                _ => return false,
-            }
-        }
-    };
-    ROUTES.iter().find(fits).copied()
+/// Of what logins ask for, as the tables of paths have it.
+fn pattern_of(path: &str) -> Option<&'static str> {
+    let is_of_login = |pattern: &&str| LOGIN.iter().any(|beginning| pattern.starts_with(beginning));
+    oauth::pattern_of(path).or_else(|| api::pattern_of(path).filter(is_of_login))
+}
+
+fn route(pattern: &str) -> String {
+    pattern.replace('*', "{id}")
 }
 
 #[cfg(test)]
@@ -128,7 +105,7 @@ mod tests {
             ("/api/v1/devices", None),
             ("", None),
         ] {
-            assert_eq!(route_of(path), route, "{path}");
+            assert_eq!(pattern_of(path).map(super::route).as_deref(), route, "{path}");
         }
     }
 

@@ -92,11 +92,8 @@ impl From<ReloadError> for Refusal {
 /// # Errors
 /// [`config::ConfigError`].
 pub fn load(flags: &Flags, demo: bool) -> Result<Loaded, config::ConfigError> {
-    let mut loaded = config::load(flags)?;
-    if demo {
-        loaded.config.stream.public = true;
-    }
-    Ok(loaded)
+    let loaded = config::load(flags)?;
+    Ok(if demo { loaded.for_demo() } else { loaded })
 }
 
 /// Reads all files. Blocks.

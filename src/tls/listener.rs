@@ -3,11 +3,11 @@
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
 use orinoco_embedded::broker::{Duplex, Encryption};
+use orinoco_ports::{Clock as _, SystemClock};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
@@ -224,8 +224,7 @@ fn advice(files: &CertificateFiles, pair: &Pair, now_s: i64) -> Vec<String> {
 }
 
 fn now_s() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
+    SystemClock.now_ms() / 1_000
 }
 
 fn date(at_s: i64) -> String {

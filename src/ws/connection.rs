@@ -387,18 +387,18 @@ impl Connection {
     /// Sends what is left and the close message, waits for the client's, and ends the connection (RFC 6455, section 7.1.1).
     pub(super) async fn close(mut self, end: End) {
         let End::Close(close) = end else {
-            return self.shut_down();
+            return self.socket.shut_down();
         };
         metrics::counter!("orinoco_websocket_closed_total", "code" => close.code.to_string()).increment(1);
         let last = self.socket.write(close_message(close));
         if !matches!(timeout(CLOSE_WRITE_TIMEOUT, last).await, Ok(Ok(()))) {
-            return self.shut_down();
+            return self.socket.shut_down();
         }
         if !self.client_is_done {
             // Its answer, or the end of its stream.
             let _ = timeout(CLOSE_ANSWER_TIMEOUT, self.client_done()).await;
         }
-        self.shut_down();
+        self.socket.shut_down();
     }
 
     /// Reads on until the client has closed, so that nothing unread makes the kernel break off what is on its way out.
@@ -414,11 +414,6 @@ impl Connection {
                 Ok(()) | Err(End::Close(_)) => ignored.clear(),
             }
         }
-    }
-
-    /// Others may hold the socket for a moment; they find it closed.
-    fn shut_down(&self) {
-        self.socket.shut_down();
     }
 }
 

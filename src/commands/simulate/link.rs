@@ -235,13 +235,8 @@ fn client(broker: &Broker, client_id: &str, broken: &Arc<Notify>) -> anyhow::Res
 }
 
 async fn connect(client: &AsyncClient, broker: &Broker, in_flight_max: usize) -> anyhow::Result<()> {
-    // Paho keeps its own time; ours is for the case that it does not.
-    let connecting = client.connect(connect_options(broker, in_flight_max)?);
-    let connected = match timeout(2 * CONNECT_MAX, connecting).await {
-        Ok(connected) => connected.map(drop).map_err(Into::into),
-        Err(elapsed) => Err(elapsed.into()),
-    };
-    mqtt_tls::explained(&broker.url, &broker.tls, connected).await
+    let options = connect_options(broker, in_flight_max)?;
+    mqtt_tls::connect(client, options, 2 * CONNECT_MAX, (&broker.url, &broker.tls)).await
 }
 
 fn connect_options(broker: &Broker, in_flight_max: usize) -> anyhow::Result<ConnectOptions> {

@@ -124,6 +124,11 @@ pub(in crate::http) fn all() -> impl Iterator<Item = (&'static str, &'static str
     RESOURCES.iter().map(|resource| (resource.path, resource.allow, resource.methods))
 }
 
+/// The path in the table that this one is of.
+pub(in crate::http) fn pattern_of(path: &str) -> Option<&'static str> {
+    RESOURCES.iter().find(|resource| ids(resource.path, path).is_some()).map(|resource| resource.path)
+}
+
 /// `None` for an unknown path; for another method of a known one, those that are allowed. HEAD is answered as GET is, where that is allowed.
 pub(super) fn find(path: &str, method: &Method) -> Option<Result<Found, &'static str>> {
     let (resource, ids) = RESOURCES.iter().find_map(|resource| Some((resource, ids(resource.path, path)?)))?;

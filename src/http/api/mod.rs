@@ -42,7 +42,7 @@ use super::{
     problem::{MethodNotAllowed, Problem, internal},
     routes::{answer, in_time, raw_query, with},
 };
-pub(super) use endpoints::{Endpoint, all};
+pub(super) use endpoints::{Endpoint, all, pattern_of};
 use endpoints::{Found, find};
 use request::Request;
 pub use streams::{OpenStream, StreamTable};

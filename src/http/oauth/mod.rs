@@ -125,14 +125,20 @@ fn is_below(path: &str) -> bool {
     path.strip_prefix("/oauth").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+const ENDPOINTS: [(&str, Endpoint); 4] = [
+    (DEVICE_AUTHORIZATION, Endpoint::DeviceAuthorization),
+    (TOKEN, Endpoint::Token),
+    (REVOKE, Endpoint::Revoke),
+    (INTROSPECT, Endpoint::Introspect),
+];
+
+/// The path in the table that this one is.
+pub(super) fn pattern_of(path: &str) -> Option<&'static str> {
+    ENDPOINTS.iter().map(|(known, _)| *known).find(|known| *known == path)
+}
+
 fn endpoint(path: &str) -> Option<Endpoint> {
-    match path {
-        DEVICE_AUTHORIZATION => Some(Endpoint::DeviceAuthorization),
-        TOKEN => Some(Endpoint::Token),
-        REVOKE => Some(Endpoint::Revoke),
-        INTROSPECT => Some(Endpoint::Introspect),
-        _ => None,
-    }
+    ENDPOINTS.iter().find(|(known, _)| *known == path).map(|(_, endpoint)| *endpoint)
 }
 
 /// # Errors

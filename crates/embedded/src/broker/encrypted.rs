@@ -1,8 +1,8 @@
 //! The port that speaks TLS (`mqtt.tls_listen`).
 //!
 //! Invariants: no more connections are open than there may be sessions and a tenth of that, those that still shake hands among them; at the
-//! bound the next one waits in the kernel's queue. (The tenth is for clients that come again before their last connection is known to be gone.) One that has not shaken hands and said something within the handshake timeout is closed, and holds up
-//! nobody meanwhile. What MQTT says about a connection is rmqtt's, as at the other port.
+//! bound the next one waits in the kernel's queue. (The tenth is for clients that come again before their last connection is known to be
+//! gone.) One that has not shaken hands and said something within the handshake timeout is closed, and holds up nobody meanwhile. What MQTT says about a connection is rmqtt's, as at the other port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orinoco_ports::ServerError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::carried::Carried;
-use super::listener::{BACKLOG_MAX, resolve};
+use super::listener::{BACKLOG_MAX, reserve, resolve};
 use super::options::{BrokerOptions, TlsOptions};
 
 /// The key of the listener, in errors.
@@ -115,11 +115,7 @@ impl Drop for EncryptedPort {
 }
 
 async fn bind(listen: &str) -> io::Result<TcpListener> {
-    let address = resolve(listen).await?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG_MAX.unsigned_abs())
+    reserve(resolve(listen).await?)?.listen(BACKLOG_MAX.unsigned_abs())
 }
 
 async fn accept_until(

@@ -56,7 +56,7 @@ pub(super) async fn resolve(listen: &str) -> io::Result<SocketAddr> {
     lookup_host(listen).await?.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
-fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

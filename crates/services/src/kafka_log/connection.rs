@@ -8,13 +8,10 @@ use rsasl::{
     prelude::{Mechanism, SASLClient},
 };
 use rskafka::client::{Credentials, SaslConfig};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::salvage::wire::{Reader, Writer};
-use crate::tls::TlsOptions;
+use crate::tls::{self, Stream, TlsOptions};
 
 const SASL_HANDSHAKE: i16 = 17;
 /// The first whose authentication goes by `SaslAuthenticate` (KIP-152).
@@ -82,23 +79,13 @@ pub(super) struct Security {
     pub(super) sasl: Option<KafkaSasl>,
 }
 
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// A connection on which one request at a time is made.
-pub(super) type Stream = Box<dyn Duplex>;
-
 impl Security {
     /// A connection that may be asked which versions the broker knows, and no more.
     ///
     /// # Errors
     /// The address, or TLS.
     pub(super) async fn connect(&self, address: &str) -> io::Result<Stream> {
-        Ok(match &self.tls {
-            Some(tls) => Box::new(tls.connect(address).await?),
-            None => Box::new(TcpStream::connect(address).await?),
-        })
+        tls::connect(address, self.tls.as_ref()).await
     }
 
     /// A connection for any request.

@@ -10,13 +10,9 @@ use hyper::{
     client::conn::http1::{SendRequest, handshake},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    sync::Mutex,
-};
+use tokio::sync::Mutex;
 
-use crate::TlsOptions;
+use crate::tls::{self, Stream, TlsOptions};
 
 /// Of an answer; what is longer is no answer to us.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -77,20 +73,11 @@ impl Connection {
         request
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self) -> io::Result<Stream> {
         let is_tls = self.uri.scheme_str() == Some("https");
         let port = self.uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         // An IPv6 address has its brackets.
         let address = format!("{}:{port}", self.uri.host().unwrap_or_default());
-        if is_tls {
-            return Ok(Box::new(self.tls.connect(&address).await?));
-        }
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        tls::connect(&address, is_tls.then_some(&self.tls)).await
     }
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

@@ -16,7 +16,10 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use remedy::TlsKeys;
@@ -133,6 +136,26 @@ impl TlsOptions {
             Err(_) => Some(keys.with_remedy(NO_ANSWER.to_owned())),
         }
     }
+}
+
+/// What a connection carries, encrypted or not.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Connects to `host:port`, an IPv6 address in brackets; in the clear where there is no TLS.
+///
+/// # Errors
+/// As [`TlsOptions::connect`].
+pub(crate) async fn connect(address: &str, tls: Option<&TlsOptions>) -> io::Result<Stream> {
+    if let Some(tls) = tls {
+        return Ok(Box::new(tls.connect(address).await?));
+    }
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
