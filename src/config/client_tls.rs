@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orinoco_services::SslMode;
+
 use super::reader::Reader;
 use super::{Backend, Config, Kafka, SaslMechanism, ServiceUrl};
 
@@ -78,11 +80,8 @@ impl Config {
     }
 }
 
-/// The modes of libpq; those behind the second verify.
-const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
-
 fn is_verified(url: &ServiceUrl) -> bool {
-    url.parameter("sslmode").is_some_and(|mode| SSL_MODES[2..].contains(&mode))
+    url.parameter("sslmode").and_then(SslMode::parse) == Some(SslMode::Verified)
 }
 
 /// Half of a pair, files that nobody would read, and a name without a password.
@@ -100,8 +99,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
             reader.reject(&[name], format!("has no effect without TLS: set {}", tls.turned_on_by));
         }
     }
-    if let Some(mode) = config.postgres.url.parameter("sslmode").filter(|mode| !SSL_MODES.contains(mode)) {
-        reader.reject(&["postgres.url"], format!("sslmode={mode} is none of {}", SSL_MODES.join(", ")));
+    if let Some(mode) = config.postgres.url.parameter("sslmode").filter(|mode| SslMode::parse(mode).is_none()) {
+        reader.reject(&["postgres.url"], format!("sslmode={mode} is none of {}", SslMode::WORDS.join(", ")));
     }
     let files = ["sslrootcert", "sslcert", "sslkey"];
     if let Some(name) = files.into_iter().find(|name| config.postgres.url.parameter(name).is_some()) {

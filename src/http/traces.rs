@@ -12,7 +12,7 @@ use crate::auth::random;
 
 const HEADER: &str = "traceparent";
 
-/// Beginnings of the API's paths.
+/// How the paths begin that logins ask for.
 const LOGIN: [&str; 3] = ["/api/v1/auth/", "/api/v1/qr/challenges", "/api/v1/sessions"];
 
 /// A request that is traced.
@@ -31,12 +31,15 @@ impl RequestTrace {
             return None;
         }
         let pattern = pattern_of(path)?;
+        let given = given(headers);
+        if given.is_some_and(|given| !given.is_sampled()) {
+            return None;
+        }
         let bytes: [u8; 24] = random().ok()?;
         let (trace_id, span_id) = bytes.split_at(16);
         let span_id = u64::from_be_bytes(span_id.try_into().ok()?);
-        let (context, parent) = match given(headers) {
-            Some(given) if given.is_sampled() => (given.child(mix(span_id)), Some(given.span_id())),
-            Some(_) => return None,
+        let (context, parent) = match given {
+            Some(given) => (given.child(mix(span_id)), Some(given.span_id())),
             None => {
                 let trace_id = u128::from_be_bytes(trace_id.try_into().ok()?);
                 (TraceContext::new(trace_id, span_id, true).filter(|_| tracer.begins(trace_id))?, None)

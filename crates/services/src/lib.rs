@@ -18,7 +18,7 @@ pub use mqtt::{PahoSource, PahoSourceOptions, diagnose_mqtts, is_mqtts, paho_ssl
 pub use otlp::{OtlpExporter, OtlpOptions};
 pub use postgres::{
     PostgresAccess, PostgresAccounts, PostgresAccountsOptions, PostgresLeases, PostgresLeasesOptions, SchemaError,
-    check_schema, migrate, schema_version, schema_version_needed,
+    SslMode, check_schema, migrate, schema_version, schema_version_needed,
 };
 pub use redis_login::{RedisLoginStore, RedisLoginStoreOptions};
 pub use redis_store::{RedisStore, RedisStoreOptions};

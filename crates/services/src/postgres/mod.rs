@@ -20,7 +20,7 @@ pub use accounts::{PostgresAccounts, PostgresAccountsOptions};
 pub use leases::{PostgresLeases, PostgresLeasesOptions};
 pub use schema::{SchemaError, check_schema, migrate, schema_version, schema_version_needed};
 
-use self::tls::SslMode;
+pub use self::tls::SslMode;
 use crate::{
     pool::Dial,
     tls::{TlsKeys, TlsOptions},

@@ -17,14 +17,39 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+/// What a word of `sslmode` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SslMode {
+pub enum SslMode {
     Disable,
     Prefer,
+    /// TLS, and the server is verified.
     Verified,
 }
 
 impl SslMode {
+    /// All words that there are.
+    pub const WORDS: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+    /// `None` for what is none of [`SslMode::WORDS`].
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "disable" => Some(Self::Disable),
+            "prefer" => Some(Self::Prefer),
+            "require" | "verify-ca" | "verify-full" => Some(Self::Verified),
+            _ => None,
+        }
+    }
+
+    /// The word that tokio-postgres knows for it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Verified => "require",
+        }
+    }
+
     /// Takes the parameter out of a URL, in a word that tokio-postgres knows.
     ///
     /// # Errors
@@ -35,17 +60,11 @@ impl SslMode {
         let mut parameters = Vec::new();
         for parameter in query.split('&') {
             let Some(word) = parameter.strip_prefix("sslmode=") else {
-                parameters.push(parameter);
+                parameters.push(parameter.to_owned());
                 continue;
             };
-            let known;
-            (mode, known) = match word {
-                "disable" => (Self::Disable, "sslmode=disable"),
-                "prefer" => (Self::Prefer, "sslmode=prefer"),
-                "require" | "verify-ca" | "verify-full" => (Self::Verified, "sslmode=require"),
-                _ => return Err("sslmode is one of disable, prefer, require, verify-ca, verify-full".to_owned()),
-            };
-            parameters.push(known);
+            mode = Self::parse(word).ok_or_else(|| format!("sslmode is one of {}", Self::WORDS.join(", ")))?;
+            parameters.push(format!("sslmode={}", mode.word()));
         }
         Ok((mode, format!("{before}?{}", parameters.join("&"))))
     }
