@@ -222,8 +222,6 @@ impl<M: Message> Mailbox<M> {
     /// A new incarnation begins to start: its number, 0 for the first.
     pub(crate) fn open(&self, wake: ActorRef<Wake>) -> u64 {
         let mut queue = lock(&self.queue);
-        // There where the last incarnation was killed and is not dropped yet.
-        let lost = (queue.current.take(), std::mem::take(&mut queue.entries));
         let incarnation = queue.starts;
         queue.starts += 1;
         queue.phase = Phase::Starting;
@@ -232,8 +230,6 @@ impl<M: Message> Mailbox<M> {
         queue.expired = false;
         queue.stop_reason = None;
         queue.active_at = Instant::now();
-        drop(queue);
-        drop(lost);
         incarnation
     }
 
@@ -247,13 +243,9 @@ impl<M: Message> Mailbox<M> {
         self.changed.notify_waiters();
     }
 
-    /// The state of the incarnation is dropped: what was queued is lost, waiting senders get `Down`. Where the next one has begun, which
-    /// happens when the runtime drops a killed task late, it is that one's mailbox.
-    pub(crate) fn close(&self, incarnation: u64) {
+    /// The state of the incarnation is dropped: what was queued is lost, waiting senders get `Down`.
+    pub(crate) fn close(&self) {
         let mut queue = lock(&self.queue);
-        if queue.starts != incarnation + 1 {
-            return;
-        }
         queue.phase = Phase::Down;
         queue.wake = None;
         queue.current = None;

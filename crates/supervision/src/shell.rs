@@ -53,14 +53,11 @@ struct Launch<A: Actor> {
 }
 
 /// Closes the mailbox when the incarnation's state is dropped, or its start was given up.
-struct Closer<A: Actor> {
-    mailbox: Arc<Mailbox<A::Message>>,
-    incarnation: u64,
-}
+struct Closer<A: Actor>(Arc<Mailbox<A::Message>>);
 
 impl<A: Actor> Drop for Closer<A> {
     fn drop(&mut self) {
-        self.mailbox.close(self.incarnation);
+        self.0.close();
     }
 }
 
@@ -74,7 +71,7 @@ struct Incarnation<A: Actor> {
 
 impl<A: Actor> Incarnation<A> {
     fn mailbox(&self) -> &Mailbox<A::Message> {
-        &self.closer.mailbox
+        &self.closer.0
     }
 
     /// Handles what is queued, up to a batch.
@@ -109,13 +106,13 @@ impl<A: Actor> ractor::Actor for Shell<A> {
     async fn pre_start(&self, myself: ActorRef<Wake>, launch: Launch<A>) -> Result<Self::State, ActorProcessingErr> {
         let Launch { mailbox, make } = launch;
         let incarnation = mailbox.open(myself);
-        let closer = Closer::<A> { mailbox: Arc::clone(&mailbox), incarnation };
+        let closer = Closer::<A>(Arc::clone(&mailbox));
         let context = Context::new(Arc::clone(&mailbox), incarnation);
         fault::scope(Arc::clone(&mailbox), async move {
             fault::point("actor.pre_start").await?;
             let (actor, arguments) = make();
             let state = actor.pre_start(&context, arguments).await?;
-            closer.mailbox.run();
+            closer.0.run();
             Ok(Box::new(Incarnation { state, context, actor, closer }))
         })
         .await
@@ -128,7 +125,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
         incarnation: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         // Boxed, so that an idle actor's task does not carry the largest future of its handlers.
-        let mailbox = Arc::clone(&incarnation.closer.mailbox);
+        let mailbox = Arc::clone(&incarnation.closer.0);
         Box::pin(fault::scope(mailbox, incarnation.run(&myself))).await
     }
 
@@ -139,7 +136,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
     ) -> Result<(), ActorProcessingErr> {
         incarnation.mailbox().begin("post_stop");
         let Incarnation { state, context, actor, closer } = &mut **incarnation;
-        let mailbox = Arc::clone(&closer.mailbox);
+        let mailbox = Arc::clone(&closer.0);
         let outcome = Box::pin(fault::scope(mailbox, async {
             fault::point("actor.post_stop").await?;
             actor.post_stop(context, state).await
