@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::pool::PoolRuntime;
 use crate::supervisor::board::{ChildRules, Rules};
-use crate::sync::lock;
+use crate::sync::{Place, lock};
 
 /// How a node is started and stopped by its supervisor.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +116,8 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     spec: Mutex<Spec>,
     family: Mutex<Family>,
+    /// Of a supervisor's incarnations.
+    pub(crate) place: Place,
     pub(crate) record: Mutex<Record>,
 }
 
@@ -134,6 +136,7 @@ impl Node {
             path,
             kind,
             spec: Mutex::new(spec),
+            place: Place::default(),
             family: Mutex::new(Family { wanted: Arc::clone(&present), present }),
             record: Mutex::new(Record {
                 status: Status::Stopped,

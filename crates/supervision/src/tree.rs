@@ -178,8 +178,9 @@ impl Tree {
     ) -> Result<Self, TreeError> {
         let (up, mut is_up) = watch::channel(false);
         let exit = Arc::new(Mutex::new(None));
+        let place = root.place.take().await;
         let arguments =
-            Arguments { node: Arc::clone(&root), parent: Parent::Tree { up }, exit: Some(Arc::clone(&exit)) };
+            Arguments { node: Arc::clone(&root), place, parent: Parent::Tree { up }, exit: Some(Arc::clone(&exit)) };
         let (supervisor, task) = Supervisor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| TreeError::Start { supervisor: root.path.to_string(), reason: error.to_string() })?;

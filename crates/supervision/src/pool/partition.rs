@@ -15,7 +15,7 @@ use crate::cell::{Cell as _, StopReason};
 use crate::plan::Shutdown;
 use crate::supervisor::strategy::Exit;
 use crate::supervisor::{Escalation, KILL_WAIT_MAX, Timed, exit_of};
-use crate::sync::lock;
+use crate::sync::{Taken, lock};
 
 pub(super) enum Command<A: Actor> {
     /// A child had ended before its starter entered it.
@@ -32,14 +32,15 @@ pub(super) enum Command<A: Actor> {
     GiveUp,
 }
 
-/// Starts a partition, linked to its pool's supervisor.
+/// Starts a partition, linked to its pool's supervisor, after the last incarnation is gone: what ends would close the table under it.
 pub(super) async fn start<A: Actor>(
     pool: Arc<PoolInner<A>>,
     index: usize,
     supervisor: ActorCell,
 ) -> Result<ActorCell, Failure> {
+    let place = pool.shard(index).place.take().await;
     let (actor, _task) =
-        supervisor.spawn_linked(None, Partition::<A>(PhantomData), (pool, index)).await.map_err(Box::new)?;
+        supervisor.spawn_linked(None, Partition::<A>(PhantomData), (pool, index, place)).await.map_err(Box::new)?;
     Ok(actor.get_cell())
 }
 
@@ -53,17 +54,23 @@ struct Closing {
 struct State<A: Actor> {
     pool: Arc<PoolInner<A>>,
     index: usize,
-    server: Server<A>,
     closing: Option<Closing>,
+    /// Let go last.
+    _place: Taken,
 }
 
 impl<A: Actor> Drop for State<A> {
-    /// However the partition ended: ractor kills what is left of its children, so they are forgotten here. A task that was killed may be
-    /// dropped when the next incarnation has begun already, which has seen to that then.
+    /// However the partition ended: ractor kills what is left of its children, so they are forgotten here.
     fn drop(&mut self) {
-        let children = {
+        let children: Vec<Arc<Child<A>>> = {
             let mut table = lock(&self.pool.shard(self.index).table);
-            if table.belongs_to(&self.server) { table.retire() } else { Vec::new() }
+            table.open = false;
+            if let Some(server) = table.server.take() {
+                server.ended.cancel();
+            }
+            table.by_pid.clear();
+            table.early.clear();
+            table.by_key.values().cloned().collect()
         };
         for child in &children {
             self.pool.forget(child);
@@ -150,25 +157,19 @@ fn end<A: Actor>(myself: &ActorRef<Command<A>>, reason: Option<String>) -> Resul
 impl<A: Actor> ractor::Actor for Partition<A> {
     type Msg = Command<A>;
     type State = State<A>;
-    type Arguments = (Arc<PoolInner<A>>, usize);
+    type Arguments = (Arc<PoolInner<A>>, usize, Taken);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Command<A>>,
-        (pool, index): Self::Arguments,
+        (pool, index, place): Self::Arguments,
     ) -> Result<State<A>, ActorProcessingErr> {
-        // There where the last incarnation was killed and is not dropped yet.
-        let left = lock(&pool.shard(index).table).retire();
-        for child in &left {
-            child.mailbox.kill(StopReason::Asked);
-            pool.forget(child);
+        {
+            let mut table = lock(&pool.shard(index).table);
+            table.server = Some(Server { actor: myself, ended: CancellationToken::new() });
+            table.open = true;
         }
-        let server = Server { actor: myself, ended: CancellationToken::new() };
-        let mut table = lock(&pool.shard(index).table);
-        table.server = Some(server.clone());
-        table.open = true;
-        drop(table);
-        Ok(State { pool, index, server, closing: None })
+        Ok(State { pool, index, closing: None, _place: place })
     }
 
     async fn handle(
@@ -215,9 +216,8 @@ impl<A: Actor> ractor::Actor for Partition<A> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::{Catalog, ChildStart, Context, Message, Plan, Tree};
-
     use super::*;
+    use crate::{Catalog, ChildStart, Context, Message, Plan, Tree};
 
     #[derive(Debug)]
     struct Never;
@@ -280,23 +280,26 @@ max_children = 10
 child = { start = "Idle", restart = "temporary" }
 "#;
 
-    /// The runtime drops a killed task when it comes to it.
     #[tokio::test]
-    async fn one_that_is_dropped_after_its_successor_began_changes_nothing() {
+    async fn one_that_was_killed_is_gone_before_its_successor_begins() {
         let mut catalog = Catalog::new();
         let children = catalog.pool("Idle", || Idle);
-        let _tree = Tree::start(Plan::parse(PLAN, "test.toml").unwrap(), catalog).await.unwrap();
+        let tree = Tree::start(Plan::parse(PLAN, "test.toml").unwrap(), catalog).await.unwrap();
         let (above, _task) = ractor::Actor::spawn(None, Above, ()).await.unwrap();
-        let pool = &children.0;
-        let former = start(Arc::clone(pool), 0, above.get_cell()).await.unwrap();
         let left = children.start_child_with("left", ChildStart::with(|| ())).await.unwrap();
-        let _present = start(Arc::clone(pool), 0, above.get_cell()).await.unwrap();
+        // It comes before the one that the tree starts.
+        let successor = tokio::spawn(start(Arc::clone(&children.0), 0, above.get_cell()));
+        tokio::task::yield_now().await;
+        tree.kill("root/pool/partition.0").unwrap();
+        let _present = successor.await.unwrap().unwrap();
         assert_eq!((children.live(), children.get("left").is_some()), (0, false), "whose children are gone");
+        assert!(children.is_up());
         let present = children.start_child_with("present", ChildStart::with(|| ())).await.unwrap();
-        former.kill_and_wait(None).await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         assert!(children.is_up());
         assert_eq!(children.live(), 1);
-        children.start_child_with("next", ChildStart::with(|| ())).await.unwrap();
         present.send(Never).await.unwrap();
         assert!(left.send(Never).await.is_err());
     }

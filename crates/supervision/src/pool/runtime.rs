@@ -23,7 +23,7 @@ use crate::inspect::{PoolChildSnapshot, PoolSnapshot, Status, TimingSnapshot};
 use crate::plan::{IntensityScope, PoolPlan, SupervisorPolicy, WatchdogPlan};
 use crate::supervisor::intensity::Window;
 use crate::supervisor::strategy::Exit;
-use crate::sync::lock;
+use crate::sync::{Place, lock};
 
 /// What the plan says about a pool, and what its children share.
 #[derive(Clone)]
@@ -77,23 +77,7 @@ pub(super) struct Table<A: Actor> {
 
 impl<A: Actor> Table<A> {
     pub(super) fn is_served_by(&self, server: &Server<A>) -> bool {
-        self.open && self.belongs_to(server)
-    }
-
-    /// Whether no other incarnation of the partition has taken its place.
-    pub(super) fn belongs_to(&self, server: &Server<A>) -> bool {
-        self.server.as_ref().is_some_and(|present| present.actor.get_id() == server.actor.get_id())
-    }
-
-    /// Closes it, and gives up starts that are under way. Returns the children that are left, which are to be forgotten.
-    pub(super) fn retire(&mut self) -> Vec<Arc<Child<A>>> {
-        self.open = false;
-        if let Some(server) = self.server.take() {
-            server.ended.cancel();
-        }
-        self.by_pid.clear();
-        self.early.clear();
-        self.by_key.values().cloned().collect()
+        self.open && self.server.as_ref().is_some_and(|present| present.actor.get_id() == server.actor.get_id())
     }
 }
 
@@ -111,6 +95,8 @@ impl<A: Actor> Clone for Server<A> {
 }
 
 pub(super) struct Shard<A: Actor> {
+    /// Of the partition's incarnations.
+    pub(super) place: Place,
     pub(super) table: Mutex<Table<A>>,
 }
 
@@ -253,6 +239,7 @@ impl<A: Actor> PoolInner<A> {
 impl<A: Actor> PoolRuntime for PoolInner<A> {
     fn equip(&self, setup: PoolSetup) {
         let shards = (0..setup.plan.partitions).map(|_| Shard {
+            place: Place::default(),
             table: Mutex::new(Table {
                 server: None,
                 open: false,

@@ -235,8 +235,11 @@ async fn launch(node: Arc<Node>, myself: ActorRef<Command>, child: Serial) -> Re
         Kind::Worker { starter, instance, .. } => starter.start(*instance, myself.get_cell()).await,
         Kind::Partition { pool, index } => Arc::clone(pool).start_partition(*index, myself.get_cell()).await,
         Kind::Supervisor { .. } => {
+            // What ends marks the children as stopped.
+            let place = node.place.take().await;
             let arguments = Arguments {
                 node: Arc::clone(&node),
+                place,
                 parent: Parent::Supervisor { actor: myself.clone(), child },
                 exit: None,
             };

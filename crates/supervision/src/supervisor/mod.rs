@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::actor::Failure;
 use crate::fault;
 use crate::node::{Kind, Node};
-use crate::sync::lock;
+use crate::sync::{Taken, lock};
 use crate::tree::Exit as TreeExit;
 
 use board::{Action, Board, Closing};
@@ -118,6 +118,8 @@ pub(crate) enum Parent {
 
 pub(crate) struct Arguments {
     pub(crate) node: Arc<Node>,
+    /// The node's.
+    pub(crate) place: Taken,
     pub(crate) parent: Parent,
     /// Where the root says how it ended.
     pub(crate) exit: Option<Arc<Mutex<Option<TreeExit>>>>,
@@ -141,6 +143,8 @@ pub(crate) struct State {
     /// Child supervisors that had all of their children up before the start task had reported them.
     early_up: Vec<u64>,
     timer: Timed,
+    /// Let go last.
+    _place: Taken,
 }
 
 impl Drop for State {
@@ -154,7 +158,7 @@ impl Drop for State {
 
 impl State {
     fn new(arguments: Arguments) -> Result<Self, Failure> {
-        let Arguments { node, parent, exit } = arguments;
+        let Arguments { node, place, parent, exit } = arguments;
         let Some(conduct) = node.conduct() else {
             return Err("only a supervisor's node can be supervised from".into());
         };
@@ -178,6 +182,7 @@ impl State {
             early: Vec::new(),
             early_up: Vec::new(),
             timer: Timed::never(),
+            _place: place,
         })
     }
 
