@@ -23,6 +23,7 @@ pub mod user;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use orinoco_supervision::{PlanError, TreeError};
@@ -98,6 +99,9 @@ impl Command {
     }
 }
 
+/// Threads for what blocks are woken in turn: with the usual ten seconds, one job a second would keep ten of them for ever.
+const IDLE_THREAD_KEPT: Duration = Duration::from_secs(2);
+
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -115,11 +119,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Check(args) = &cli.command {
         return check::run(args, &loaded, &mut Output::stdout());
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(
-        cli.command,
-        loaded,
-        serve::Origins { flags, log },
-    ))
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREAD_KEPT).build()?;
+    runtime.block_on(dispatch(cli.command, loaded, serve::Origins { flags, log }))
 }
 
 async fn dispatch(command: Command, loaded: Loaded, origins: serve::Origins) -> anyhow::Result<ExitCode> {

@@ -13,8 +13,8 @@ use super::options::BrokerOptions;
 
 /// Connections the kernel holds for us while we are busy; it has its own limit as well (net.core.somaxconn).
 pub(super) const BACKLOG_MAX: i32 = 4_096;
-/// Handshakes under way at a time; others wait.
-const HANDSHAKES_MAX: usize = 1_000;
+/// Handshakes under way at a time; others wait. Few, since rmqtt's queue of them has no end: 400 bytes for each stay with every start.
+const HANDSHAKES_MAX: usize = 128;
 
 /// Where rmqtt takes what came by TLS; the system chooses the port.
 const INNER: &str = "127.0.0.1:0";
