@@ -117,10 +117,21 @@ impl ServiceUrl {
             return Err("a URL holds no spaces and no control characters; write them as %20 and the like".to_owned());
         }
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // Else the password would pass for a path or a query, and be shown as one.
+        if rest[authority.len()..].contains('@') {
+            return Err("an @ stands behind the host; write / ? # @ of a password as %2F %3F %23 %40".to_owned());
+        }
         let places = authority.rsplit_once('@').map_or(authority, |(_, places)| places);
         let hosts: Result<Vec<HostPort>, String> =
             places.split(',').map(|place| HostPort::parse_with(place, Some(*port_default))).collect();
-        Ok(Self { text: text.to_owned(), hosts: hosts? })
+        // What was found wrong names the text, which is a password where its user forgot what comes after it.
+        let hosts = hosts.map_err(|_| {
+            format!(
+                "names no host, with a port of at most 65535 or none; write for instance \"{scheme}://127.0.0.1:{port_default}\", \
+                 and / ? # @ of a password as %2F %3F %23 %40"
+            )
+        })?;
+        Ok(Self { text: text.to_owned(), hosts })
     }
 
     /// With its password: for the client library, never for a log.
@@ -317,6 +328,11 @@ mod tests {
             "postgres://u:hunter2@h:x/",
             "postgres://u:hunter2@",
             "postgres://u:hunter2 @h",
+            "postgres://:hunter2",
+            "postgres://:hunter2/x@h",
+            "postgres://u:20/hunter2@h/d",
+            "postgres://u:20?hunter2@h/d?sslmode=require",
+            "postgres://u:20#hunter2@h/d",
         ] {
             let problem = ServiceUrl::parse(text, POSTGRES).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");

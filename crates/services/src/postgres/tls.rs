@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -53,20 +54,24 @@ impl SslMode {
     /// Takes the parameter out of a URL, in a word that tokio-postgres knows.
     ///
     /// # Errors
-    /// A word that is none.
+    /// A word that is none, or two of them.
     pub(super) fn extract(url: &str) -> Result<(Self, String), String> {
         let Some((before, query)) = url.split_once('?') else { return Ok((Self::Prefer, url.to_owned())) };
-        let mut mode = Self::Prefer;
+        let mut mode = None;
         let mut parameters = Vec::new();
         for parameter in query.split('&') {
-            let Some(word) = parameter.strip_prefix("sslmode=") else {
+            let (name, word) = parameter.split_once('=').unwrap_or((parameter, ""));
+            if percent_decode_str(name).decode_utf8_lossy() != "sslmode" {
                 parameters.push(parameter.to_owned());
                 continue;
-            };
-            mode = Self::parse(word).ok_or_else(|| format!("sslmode is one of {}", Self::WORDS.join(", ")))?;
-            parameters.push(format!("sslmode={}", mode.word()));
+            }
+            let read = Self::parse(word).ok_or_else(|| format!("sslmode is one of {}", Self::WORDS.join(", ")))?;
+            if mode.replace(read).is_some() {
+                return Err("sslmode stands there twice; leave one of them".to_owned());
+            }
+            parameters.push(format!("sslmode={}", read.word()));
         }
-        Ok((mode, format!("{before}?{}", parameters.join("&"))))
+        Ok((mode.unwrap_or(Self::Prefer), format!("{before}?{}", parameters.join("&"))))
     }
 }
 
@@ -131,11 +136,14 @@ mod tests {
             ("postgres://h/d?a=b&sslmode=require", SslMode::Verified, "postgres://h/d?a=b&sslmode=require"),
             ("postgres://h?sslmode=verify-ca", SslMode::Verified, "postgres://h?sslmode=require"),
             ("postgres://h?sslmode=verify-full&a=b", SslMode::Verified, "postgres://h?sslmode=require&a=b"),
+            ("postgres://h?ssl%6Dode=verify-full", SslMode::Verified, "postgres://h?sslmode=require"),
         ] {
             assert_eq!(SslMode::extract(url).unwrap(), (mode, rest.to_owned()), "{url}");
         }
         for word in ["allow", "", "Require"] {
             assert!(SslMode::extract(&format!("postgres://h?sslmode={word}")).unwrap_err().contains("verify-full"));
         }
+        let twice = SslMode::extract("postgres://h?sslmode=verify-full&sslmode=prefer").unwrap_err();
+        assert!(twice.contains("twice"), "{twice}");
     }
 }
