@@ -43,7 +43,7 @@ pub async fn run(args: BackupArgs, config: Config, output: &mut Output) -> anyho
     warn_of_the_rest(&config);
     let data_dir = config.data_dir().to_owned();
     if args.file.as_os_str() == STANDARD_OUTPUT {
-        // A signal ends the process, as it may wait for its reader; nothing has a name that would have to go.
+        // A signal ends the process, as it may wait for its reader. Only while a database is copied has anything a name that would stay.
         tokio::task::spawn_blocking(move || save_to_output(&data_dir)).await.context("the backup ended early")??;
         return Ok(ExitCode::SUCCESS);
     }

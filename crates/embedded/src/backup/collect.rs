@@ -145,7 +145,7 @@ fn collect(path: &Path, near: &Path, mut archive: ArchiveWriter<'_>) -> Result<(
     let [logins, accounts, coordinates] = DATABASES;
     for name in [logins, accounts] {
         if let Some(held) = HeldDatabase::begin(&path.join(name))? {
-            held.add(name, near, &mut archive)?;
+            held.copy(near, &archive)?.add(name, &mut archive)?;
         }
     }
     for name in ["keys.json", "leases.json", "partitions"] {
@@ -160,10 +160,12 @@ fn collect(path: &Path, near: &Path, mut archive: ArchiveWriter<'_>) -> Result<(
     }
     let held_coordinates = HeldDatabase::begin(&path.join(coordinates))?;
     let log = HeldLog::open(&data_dir::log_of(path))?;
+    // Before the log, whose writing may wait for a slow reader: until a transaction ends, the daemon's write-ahead log grows.
+    let copied_coordinates = held_coordinates.map(|held| held.copy(near, &archive)).transpose()?;
     add_small(path, "log/meta.json", &mut archive)?;
     log.add(&mut archive)?;
-    if let Some(held) = held_coordinates {
-        held.add(coordinates, near, &mut archive)?;
+    if let Some(copied) = copied_coordinates {
+        copied.add(coordinates, &mut archive)?;
     }
     archive.finish()
 }
@@ -245,16 +247,15 @@ impl HeldDatabase {
         Ok(Some(Self { path: path.to_owned(), connection }))
     }
 
-    fn add(self, name: &str, near: &Path, archive: &mut ArchiveWriter<'_>) -> Result<(), BackupError> {
+    /// Ends the transaction.
+    fn copy(self, near: &Path, archive: &ArchiveWriter<'_>) -> Result<CopiedDatabase, BackupError> {
         let failed = |source| BackupError::Target { path: near.to_owned(), source };
         let beside = Beside::of(near, "sqlite").map_err(failed)?;
         create(beside.path()).map_err(failed)?;
         self.copy_to(beside.path(), archive)?;
-        let mut file = File::open(beside.path()).map_err(failed)?;
-        // From here on nothing of it is left, however this ends.
-        drop(beside);
-        let length = file.metadata().map_err(failed)?.len();
-        archive.add(name, length, &mut file, &self.path)
+        // When this returns, no name of it is left, however the backup ends.
+        let file = File::open(beside.path()).map_err(failed)?;
+        Ok(CopiedDatabase { path: self.path, file })
     }
 
     /// Page by page, all of the transaction's moment.
@@ -278,6 +279,20 @@ impl HeldDatabase {
                 _ => return Err(source_error(&self.path, "another program has it locked")),
             }
         }
+    }
+}
+
+/// A copy without a name.
+struct CopiedDatabase {
+    /// Of what it is a copy.
+    path: PathBuf,
+    file: File,
+}
+
+impl CopiedDatabase {
+    fn add(mut self, name: &str, archive: &mut ArchiveWriter<'_>) -> Result<(), BackupError> {
+        let length = self.file.metadata().map_err(failed_at(&self.path))?.len();
+        archive.add(name, length, &mut self.file, &self.path)
     }
 }
 
