@@ -55,6 +55,7 @@ impl Loaded {
         let mut advice = unread_keys(self);
         let config = &self.config;
         advice.extend(config.kafka.password_advice().map(str::to_owned));
+        advice.extend(config.telemetry.headers_advice());
         for (key, place) in config.broker_listeners() {
             if !place.is_loopback() {
                 advice.extend(open_broker(&config.mqtt, place));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::kind::{Kind, Secrets};
 use super::reader::Reader;
 use super::source::Raw;
-use super::{Config, Secret};
+use super::{Config, HostPort, Secret, Telemetry};
 
 const MILLION: f64 = 1_000_000.0;
 
@@ -57,10 +57,25 @@ pub fn otlp_headers(headers: &Secret) -> Result<Vec<(http::HeaderName, http::Hea
     headers.expose().split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(parse).collect()
 }
 
+impl Telemetry {
+    /// What is allowed, and yet shows the headers to whoever listens.
+    pub(super) fn headers_advice(&self) -> Option<String> {
+        let url = self.otlp_endpoint.as_ref()?;
+        let in_the_clear = url.scheme() == "http" && !url.hosts().iter().all(HostPort::is_loopback);
+        (in_the_clear && self.otlp_headers.is_some())
+            .then(|| format!("telemetry.otlp_headers go to {url} in the clear; use https"))
+    }
+}
+
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     let telemetry = &config.telemetry;
     if let Some(Err(problem)) = telemetry.otlp_headers.as_ref().map(otlp_headers) {
         reader.reject(&["telemetry.otlp_headers"], problem);
+    }
+    let is_encrypted = telemetry.otlp_endpoint.as_ref().is_some_and(|url| url.scheme() == "https");
+    if telemetry.otlp_tls_ca.is_some() && !is_encrypted {
+        let problem = "has no effect without TLS: set telemetry.otlp_endpoint = \"https://...\"";
+        reader.reject(&["telemetry.otlp_tls_ca"], problem);
     }
     let Some(url) = &telemetry.otlp_endpoint else { return };
     if url.has_credentials() || url.expose().contains(['?', '#']) || url.hosts().len() != 1 {

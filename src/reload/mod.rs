@@ -31,7 +31,7 @@ use crate::{
     config::{self, Changed, Flags, Loaded, Reload, SupervisionFile},
     control::TreeSlot,
     tls::{self, TlsListeners},
-    wiring::LiveValues,
+    wiring::{LiveValues, check_tls_files},
 };
 
 pub use outcome::Outcome;
@@ -100,6 +100,7 @@ pub fn load(flags: &Flags, demo: bool) -> Result<Loaded, config::ConfigError> {
 fn read(flags: &Flags, demo: bool) -> Result<(Loaded, Plan), Refusal> {
     let loaded = load(flags, demo).map_err(|error| Refusal::bad(&error))?;
     TlsListeners::open(&loaded).map_err(|error| Refusal::bad(&error))?;
+    check_tls_files(&loaded).map_err(|error| Refusal::bad(&error))?;
     let file = SupervisionFile::read(&loaded.config, &loaded.settings).map_err(|error| Refusal::bad(&error))?;
     let plan = Plan::parse(&file.text, &file.name).map_err(|error| Refusal::bad(&error))?;
     Ok((loaded, plan))

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ pub struct ListenerTls {
     files: CertificateFiles,
     protocols: &'static [&'static [u8]],
     state: RwLock<State>,
+    /// Held from reading the files until what they hold is in use: an older pair must not replace a newer one.
+    looking: Mutex<()>,
 }
 
 struct State {
@@ -65,7 +67,13 @@ impl ListenerTls {
         protocols: &'static [&'static [u8]],
     ) -> Result<Self, CertificateError> {
         let pair = files.pair(&files.read()?, protocols)?;
-        Ok(Self { listener, files, protocols, state: RwLock::new(State { pair, refused: None }) })
+        Ok(Self {
+            listener,
+            files,
+            protocols,
+            state: RwLock::new(State { pair, refused: None }),
+            looking: Mutex::default(),
+        })
     }
 
     /// `http`, `ws` or `mqtt`.
@@ -103,6 +111,7 @@ impl ListenerTls {
     /// # Errors
     /// They can't be used; the listener goes on with what it has.
     pub fn reload(&self) -> Result<Reload, CertificateError> {
+        let _looking = self.looking();
         match self.read() {
             Ok(read) => Ok(self.settle(read)),
             Err(refused) => {
@@ -116,6 +125,7 @@ impl ListenerTls {
 
     /// The same, periodically.
     pub(super) fn look(&self) {
+        let _looking = self.looking();
         match self.read() {
             Ok(read) => {
                 self.settle(read);
@@ -130,6 +140,10 @@ impl ListenerTls {
                 self.remember(refused, if before.is_some() { Told::Told } else { Told::NotYet });
             }
         }
+    }
+
+    fn looking(&self) -> MutexGuard<'_, ()> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What they hold; `None` where that is in use.

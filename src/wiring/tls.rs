@@ -29,6 +29,11 @@ pub fn postgres_access(config: &Config) -> PostgresAccess {
     PostgresAccess { url: config.postgres.url.expose().to_owned(), tls: options(config, "postgres") }
 }
 
+/// How the collector of traces is reached; without https the configuration has no file for it.
+pub(super) fn collector(config: &Config) -> TlsOptions {
+    TlsOptions { ca: config.telemetry.otlp_tls_ca.clone(), identity: None }
+}
+
 /// Who we are to Kafka.
 pub(super) fn kafka_sasl(config: &Config) -> Option<KafkaSasl> {
     let kafka = &config.kafka;
@@ -61,5 +66,5 @@ pub fn check_tls_files(loaded: &Loaded) -> Result<(), ConfigError> {
             return Err(loaded.mistake(of_file.unwrap_or(tls.ca.0), error.to_string()));
         }
     }
-    Ok(())
+    collector(config).check().map_err(|error| loaded.mistake("telemetry.otlp_tls_ca", error.to_string()))
 }

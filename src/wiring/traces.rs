@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use orinoco_actors::{TraceExporter, TraceExporterArguments, Tracer, TracerSettings};
 use orinoco_ports::SpanExporter;
-use orinoco_services::{OtlpExporter, OtlpOptions, TlsOptions};
+use orinoco_services::{OtlpExporter, OtlpOptions};
 use orinoco_supervision::Catalog;
 
+use super::tls::collector;
 use crate::config::{Backend, Config, otlp_headers};
 
 /// The name in supervision.toml.
@@ -31,15 +32,11 @@ impl Traces {
         let telemetry = &config.telemetry;
         let Some(endpoint) = &telemetry.otlp_endpoint else { return Ok(Self::default()) };
         let headers = telemetry.otlp_headers.as_ref().map(otlp_headers).transpose();
-        let tls = TlsOptions { ca: telemetry.otlp_tls_ca.clone(), identity: None };
-        if endpoint.expose().starts_with("https:") {
-            tls.check().context("telemetry.otlp_tls_ca")?;
-        }
         let options = OtlpOptions {
             endpoint: endpoint.expose().to_owned(),
             headers: headers.map_err(anyhow::Error::msg).context("telemetry.otlp_headers")?.unwrap_or_default(),
             resource: resource(config),
-            tls,
+            tls: collector(config),
         };
         let exporter = OtlpExporter::new(options).map_err(anyhow::Error::msg).context("telemetry.otlp_endpoint")?;
         let (log_system, topic_prefix) = match config.kafka.backend {

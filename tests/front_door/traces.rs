@@ -6,7 +6,7 @@ use orinoco_testkit::{free_port, unique_name};
 use serde_json::Value;
 use tokio::{process::Command, time::Instant};
 
-use crate::support::{Authority, Collector, Mode, Setup, World, folder, latest, request, until, within};
+use crate::support::{Authority, Collector, Mode, Setup, World, command, folder, latest, request, until, within};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -230,4 +230,21 @@ async fn a_collector_is_reached_by_https_where_its_authority_is_trusted() {
     until("a try that failed", async || doubting.metric(failed).await.filter(|tries| *tries > 0.0)).await;
     assert!(doubting.daemon.stderr().unwrap().contains("UnknownIssuer"));
     assert_eq!(collector.rest().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_of_no_use_is_bad_configuration() {
+    let folder = folder();
+    let data_dir = folder.path().join("data");
+    let environment = [
+        ("ORINOCO__TELEMETRY__OTLP_ENDPOINT".to_owned(), "https://localhost:4318".to_owned()),
+        ("ORINOCO__TELEMETRY__OTLP_TLS_CA".to_owned(), folder.path().join("missing.pem").display().to_string()),
+    ];
+    for arguments in [["check"], ["serve"]] {
+        let output = command(&environment, &data_dir, &arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{text}");
+        assert!(text.contains("OTLP_TLS_CA") && text.contains("missing.pem"), "{text}");
+    }
+    assert!(!data_dir.exists());
 }

@@ -52,7 +52,7 @@ section! {
         tls_certificate: Option<PathBuf> = "tls_certificate", Optional(path()), Fixed("");
         /// PEM file of its private key, without a password.
         tls_key: Option<PathBuf> = "tls_key", Optional(path()), Fixed("");
-        /// How we say who we are; PLAIN only over TLS.
+        /// How we say who we are. PLAIN sends the password as it is: use it over TLS.
         sasl_mechanism: SaslMechanism = "sasl_mechanism", OneOf::new(), Fixed("none");
         /// Needed with a mechanism.
         sasl_username: Option<String> = "sasl_username", Optional(words()), Fixed("");

@@ -44,7 +44,7 @@ impl Connection {
         let mut kept = self.kept.lock().await;
         let old = kept.take().filter(|sender| !sender.is_closed());
         let (sender, response) = match old {
-            Some(mut sender) => match sender.send_request(self.request(body.clone())).await {
+            Some(mut sender) => match self.send_by(&mut sender, body.clone()).await {
                 Ok(response) => (sender, response),
                 Err(_gone) => self.send_anew(body).await?,
             },
@@ -61,8 +61,18 @@ impl Connection {
             handshake(TokioIo::new(self.connect().await?)).await.map_err(io::Error::other)?;
         // It ends with its sender, and tells the sender of its error.
         tokio::spawn(connection);
-        let response = sender.send_request(self.request(body)).await.map_err(io::Error::other)?;
+        let response = self.send_by(&mut sender, body).await.map_err(io::Error::other)?;
         Ok((sender, response))
+    }
+
+    async fn send_by(
+        &self,
+        sender: &mut SendRequest<Full<Bytes>>,
+        body: Bytes,
+    ) -> hyper::Result<http::Response<Incoming>> {
+        // After an answer the connection takes the next request only when its task has run again.
+        sender.ready().await?;
+        sender.send_request(self.request(body)).await
     }
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
