@@ -375,29 +375,6 @@ fn a_key_that_nobody_reads_and_an_open_door_are_pointed_out() {
 }
 
 #[test]
-fn headers_of_traces_are_not_sent_in_the_clear_without_a_word() {
-    let advice = |endpoint: &str| {
-        let text = format!("[telemetry]\notlp_endpoint = \"{endpoint}\"\notlp_headers = \"Authorization=s3cret\"\n");
-        load_text(&text, &[], Flags::default()).0.unwrap().advice()
-    };
-    let in_the_clear = advice("http://collector.example:4318");
-    assert!(in_the_clear.len() == 1 && in_the_clear[0].starts_with("telemetry.otlp_headers go to http://collector"));
-    assert!(!in_the_clear[0].contains("s3cret"), "{in_the_clear:?}");
-    for endpoint in ["https://collector.example:4318", "http://127.0.0.1:4318"] {
-        assert_eq!(advice(endpoint), Vec::<String>::new(), "{endpoint}");
-    }
-}
-
-#[test]
-fn an_authority_for_a_collector_without_tls_is_refused() {
-    for endpoint in ["", "otlp_endpoint = \"http://127.0.0.1:4318\"\n"] {
-        let text = format!("[telemetry]\n{endpoint}otlp_tls_ca = \"ca.pem\"\n");
-        let error = load_text(&text, &[], Flags::default()).0.unwrap_err().to_string();
-        assert!(error.contains("telemetry.otlp_tls_ca") && error.contains("no effect without TLS"), "{error}");
-    }
-}
-
-#[test]
 fn every_key_that_advice_knows_exists() {
     let loaded = load_text("", &[], Flags::default()).0.unwrap();
     for key in advice::keys() {

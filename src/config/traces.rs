@@ -89,6 +89,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::{Flags, Loaded, load_from};
 
     #[test]
     fn a_ratio_is_a_number_from_0_to_1() {
@@ -113,6 +114,41 @@ mod tests {
         for text in ["token", "a b=c", "a=%0a"] {
             let problem = otlp_headers(&Secret::new(text)).unwrap_err();
             assert!(!problem.contains(text), "{problem}");
+        }
+    }
+
+    /// What follows the section's name, in a file.
+    fn load(lines: &str) -> Result<Loaded, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orinoco.toml");
+        std::fs::write(&path, format!("[telemetry]\n{lines}")).unwrap();
+        load_from(&Flags::default(), [], &path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn headers_are_not_sent_in_the_clear_without_a_word() {
+        let advice = |endpoint: &str| {
+            let lines = format!("otlp_endpoint = \"{endpoint}\"\notlp_headers = \"Authorization=s3cret\"\n");
+            load(&lines).unwrap().advice()
+        };
+        let in_the_clear = advice("http://collector.example:4318");
+        assert!(
+            in_the_clear.len() == 1 && in_the_clear[0].starts_with("telemetry.otlp_headers go to http://collector")
+        );
+        assert!(!in_the_clear[0].contains("s3cret"), "{in_the_clear:?}");
+        for endpoint in ["https://collector.example:4318", "http://127.0.0.1:4318"] {
+            assert_eq!(advice(endpoint), Vec::<String>::new(), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn an_authority_without_tls_is_refused() {
+        for endpoint in ["", "otlp_endpoint = \"http://127.0.0.1:4318\"\n"] {
+            let problem = load(&format!("{endpoint}otlp_tls_ca = \"ca.pem\"\n")).unwrap_err();
+            assert!(
+                problem.contains("telemetry.otlp_tls_ca") && problem.contains("no effect without TLS"),
+                "{problem}"
+            );
         }
     }
 }
