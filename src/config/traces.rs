@@ -58,10 +58,16 @@ pub fn otlp_headers(headers: &Secret) -> Result<Vec<(http::HeaderName, http::Hea
 }
 
 impl Telemetry {
+    /// Whether spans go to a collector by https.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.otlp_endpoint.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+
     /// What is allowed, and yet shows the headers to whoever listens.
     pub(super) fn headers_advice(&self) -> Option<String> {
         let url = self.otlp_endpoint.as_ref()?;
-        let in_the_clear = url.scheme() == "http" && !url.hosts().iter().all(HostPort::is_loopback);
+        let in_the_clear = !self.is_encrypted() && !url.hosts().iter().all(HostPort::is_loopback);
         (in_the_clear && self.otlp_headers.is_some())
             .then(|| format!("telemetry.otlp_headers go to {url} in the clear; use https"))
     }
@@ -72,8 +78,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     if let Some(Err(problem)) = telemetry.otlp_headers.as_ref().map(otlp_headers) {
         reader.reject(&["telemetry.otlp_headers"], problem);
     }
-    let is_encrypted = telemetry.otlp_endpoint.as_ref().is_some_and(|url| url.scheme() == "https");
-    if telemetry.otlp_tls_ca.is_some() && !is_encrypted {
+    if telemetry.otlp_tls_ca.is_some() && !telemetry.is_encrypted() {
         let problem = "has no effect without TLS: set telemetry.otlp_endpoint = \"https://...\"";
         reader.reject(&["telemetry.otlp_tls_ca"], problem);
     }

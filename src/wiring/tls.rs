@@ -29,9 +29,10 @@ pub fn postgres_access(config: &Config) -> PostgresAccess {
     PostgresAccess { url: config.postgres.url.expose().to_owned(), tls: options(config, "postgres") }
 }
 
-/// How the collector of traces is reached; without https the configuration has no file for it.
-pub(super) fn collector(config: &Config) -> TlsOptions {
-    TlsOptions { ca: config.telemetry.otlp_tls_ca.clone(), identity: None }
+/// How the collector of traces is reached, where that is by https.
+pub(super) fn collector(config: &Config) -> Option<TlsOptions> {
+    let telemetry = &config.telemetry;
+    telemetry.is_encrypted().then(|| TlsOptions { ca: telemetry.otlp_tls_ca.clone(), identity: None })
 }
 
 /// Who we are to Kafka.
@@ -66,5 +67,6 @@ pub fn check_tls_files(loaded: &Loaded) -> Result<(), ConfigError> {
             return Err(loaded.mistake(of_file.unwrap_or(tls.ca.0), error.to_string()));
         }
     }
-    collector(config).check().map_err(|error| loaded.mistake("telemetry.otlp_tls_ca", error.to_string()))
+    let of_collector = collector(config).map_or(Ok(()), |tls| tls.check());
+    of_collector.map_err(|error| loaded.mistake("telemetry.otlp_tls_ca", error.to_string()))
 }

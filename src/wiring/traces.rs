@@ -36,7 +36,7 @@ impl Traces {
             endpoint: endpoint.expose().to_owned(),
             headers: headers.map_err(anyhow::Error::msg).context("telemetry.otlp_headers")?.unwrap_or_default(),
             resource: resource(config),
-            tls: collector(config),
+            tls: collector(config).unwrap_or_default(),
         };
         let exporter = OtlpExporter::new(options).map_err(anyhow::Error::msg).context("telemetry.otlp_endpoint")?;
         let (log_system, topic_prefix) = match config.kafka.backend {

@@ -248,3 +248,18 @@ async fn an_authority_of_no_use_is_bad_configuration() {
     }
     assert!(!data_dir.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_collector_at_https_needs_the_systems_authorities() {
+    let folder = folder();
+    let none = folder.path().join("none").display().to_string();
+    let check = |collector: &[(&str, &str)]| {
+        let system = [("SSL_CERT_FILE", none.as_str()), ("SSL_CERT_DIR", none.as_str())];
+        let environment = system.iter().chain(collector).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        command(&environment.collect::<Vec<_>>(), &folder.path().join("data"), &["check"]).status.code()
+    };
+    let endpoint = "ORINOCO__TELEMETRY__OTLP_ENDPOINT";
+    assert_eq!(check(&[]), Some(0));
+    assert_eq!(check(&[(endpoint, "http://localhost:4318")]), Some(0));
+    assert_eq!(check(&[(endpoint, "https://localhost:4318")]), Some(64));
+}
