@@ -81,7 +81,7 @@ impl Config {
 }
 
 fn is_verified(url: &ServiceUrl) -> bool {
-    url.parameter("sslmode").and_then(SslMode::parse) == Some(SslMode::Verified)
+    SslMode::of(url.expose()) == Ok(SslMode::Verified)
 }
 
 /// Half of a pair, files that nobody would read, and a name without a password.
@@ -99,8 +99,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
             reader.reject(&[name], format!("has no effect without TLS: set {}", tls.turned_on_by));
         }
     }
-    if let Some(mode) = config.postgres.url.parameter("sslmode").filter(|mode| SslMode::parse(mode).is_none()) {
-        reader.reject(&["postgres.url"], format!("sslmode={mode} is none of {}", SslMode::WORDS.join(", ")));
+    if let Err(problem) = SslMode::of(config.postgres.url.expose()) {
+        reader.reject(&["postgres.url"], problem);
     }
     let files = ["sslrootcert", "sslcert", "sslkey"];
     if let Some(name) = files.into_iter().find(|name| config.postgres.url.parameter(name).is_some()) {
@@ -138,14 +138,12 @@ impl Kafka {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::config::{Flags, Loaded, load_from};
+    use crate::config::{Flags, Loaded, tests::load_text};
 
     /// Lines of a file in services mode, and what is wrong with them.
     fn load(lines: &str) -> Result<Loaded, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("orinoco.toml");
-        std::fs::write(&path, format!("mode = \"services\"\n{lines}")).unwrap();
-        load_from(&Flags::default(), [], &path).map_err(|error| error.to_string())
+        let (loaded, _folder) = load_text(&format!("mode = \"services\"\n{lines}"), &[], Flags::default());
+        loaded.map_err(|error| error.to_string())
     }
 
     #[test]
@@ -158,6 +156,7 @@ mod tests {
             ("[postgres]\ntls_ca = \"a\"\n", "set sslmode=verify-full in postgres.url"),
             ("[postgres]\ntls_ca = \"a\"\nurl = \"postgres://h/d?sslmode=prefer\"\n", "set sslmode=verify-full"),
             ("[postgres]\nurl = \"postgres://h/d?sslmode=on\"\n", "sslmode=on is none of disable, prefer"),
+            ("[postgres]\nurl = \"postgres://h/d?sslmode=require&ssl%6Dode=prefer\"\n", "sslmode stands there twice"),
             ("[postgres]\nurl = \"postgres://h/d?sslrootcert=a\"\n", "use postgres.tls_ca"),
             ("[kafka]\ntls = true\ntls_certificate = \"a\"\n", "kafka.tls_certificate: needs kafka.tls_key"),
             ("[kafka]\ntls = true\ntls_key = \"a\"\n", "kafka.tls_key: needs kafka.tls_certificate"),

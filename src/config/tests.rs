@@ -14,7 +14,7 @@ fn variables(list: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 /// Loads with a file of this text; the folder keeps it until the end of the test.
-fn load_text(
+pub(super) fn load_text(
     text: &str,
     environment: &[(&str, &str)],
     flags: Flags,

@@ -94,7 +94,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{Flags, Loaded, load_from};
+    use crate::config::{Flags, Loaded, tests::load_text};
 
     #[test]
     fn a_ratio_is_a_number_from_0_to_1() {
@@ -124,10 +124,8 @@ mod tests {
 
     /// What follows the section's name, in a file.
     fn load(lines: &str) -> Result<Loaded, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("orinoco.toml");
-        std::fs::write(&path, format!("[telemetry]\n{lines}")).unwrap();
-        load_from(&Flags::default(), [], &path).map_err(|error| error.to_string())
+        let (loaded, _folder) = load_text(&format!("[telemetry]\n{lines}"), &[], Flags::default());
+        loaded.map_err(|error| error.to_string())
     }
 
     #[test]

@@ -28,12 +28,18 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    /// All words that there are.
-    pub const WORDS: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+    const WORDS: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+    /// What a URL asks for.
+    ///
+    /// # Errors
+    /// A word that is none, or two of them.
+    pub fn of(url: &str) -> Result<Self, String> {
+        Self::extract(url).map(|(mode, _)| mode)
+    }
 
     /// `None` for what is none of [`SslMode::WORDS`].
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
+    fn parse(word: &str) -> Option<Self> {
         match word {
             "disable" => Some(Self::Disable),
             "prefer" => Some(Self::Prefer),
@@ -54,7 +60,7 @@ impl SslMode {
     /// Takes the parameter out of a URL, in a word that tokio-postgres knows.
     ///
     /// # Errors
-    /// A word that is none, or two of them.
+    /// As [`SslMode::of`].
     pub(super) fn extract(url: &str) -> Result<(Self, String), String> {
         let Some((before, query)) = url.split_once('?') else { return Ok((Self::Prefer, url.to_owned())) };
         let mut mode = None;
@@ -65,7 +71,8 @@ impl SslMode {
                 parameters.push(parameter.to_owned());
                 continue;
             }
-            let read = Self::parse(word).ok_or_else(|| format!("sslmode is one of {}", Self::WORDS.join(", ")))?;
+            let read =
+                Self::parse(word).ok_or_else(|| format!("sslmode={word} is none of {}", Self::WORDS.join(", ")))?;
             if mode.replace(read).is_some() {
                 return Err("sslmode stands there twice; leave one of them".to_owned());
             }
