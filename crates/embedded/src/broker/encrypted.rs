@@ -2,7 +2,8 @@
 //!
 //! Invariants: no more connections are open than there may be sessions and a tenth of that, those that still shake hands among them; at the
 //! bound the next one waits in the kernel's queue. (The tenth is for clients that come again before their last connection is known to be
-//! gone.) One that has not shaken hands and said something within the handshake timeout is closed, and holds up nobody meanwhile. What MQTT says about a connection is rmqtt's, as at the other port.
+//! gone.) One that has not shaken hands and said something within the handshake timeout is closed, and holds up nobody meanwhile. What
+//! MQTT says about a connection is rmqtt's, as at the other port.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,8 @@
 //! TLS towards the servers: whom we trust, and who we are. rustls with ring, TLS 1.2 and 1.3.
 //!
 //! Invariants: the server's certificate and its name are verified, whoever connects (but for `sslmode=prefer`, see `postgres`); the files
-//! are read for each connection (Kafka's for each client, as rskafka keeps what it was given), so that what is mended or renewed counts from the next one on; no text holds what is in them.
+//! are read for each connection (Kafka's for each client, as rskafka keeps what it was given), so that what is mended or renewed counts
+//! from the next one on; no text holds what is in them.
 
 mod remedy;
 
