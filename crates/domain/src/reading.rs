@@ -1,6 +1,6 @@
 //! What a device publishes: one number, with or without a time.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::{InvalidTimestamp, Timestamp};
 
@@ -60,12 +60,19 @@ impl Reading {
         let timestamp = match object.get("timestamp") {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(Timestamp::parse(text)?),
-            Some(Value::Number(number)) => Some(Timestamp::from_epoch_ms(number.as_i64().ok_or(InvalidTimestamp)?)?),
+            Some(Value::Number(number)) => Some(Timestamp::from_epoch_ms(epoch_ms(number)?)?),
             Some(_) => return Err(InvalidTimestamp.into()),
         };
         let value = parse_decimal(&message)?;
         Ok(Self { message, value, timestamp })
     }
+}
+
+/// Milliseconds with a fraction, as Python's `time.time() * 1000` gives them, count as the whole ones that have passed.
+fn epoch_ms(number: &Number) -> Result<i64, InvalidTimestamp> {
+    #[expect(clippy::cast_possible_truncation, reason = "beyond i64 it saturates, which is no timestamp's year")]
+    let whole = |ms: f64| ms.floor() as i64;
+    number.as_i64().or_else(|| number.as_f64().map(whole)).ok_or(InvalidTimestamp)
 }
 
 /// A decimal number, with a sign and an exponent if there is one; `inf`, `nan` and hexadecimal are no numbers here.
@@ -97,12 +104,19 @@ mod tests {
         assert_eq!(reading.timestamp.unwrap().as_str(), "2026-01-02T03:04:05.678Z");
         let reading = Reading::parse(br#"{"message":12.5,"timestamp":1767323045678,"more":[]}"#).unwrap();
         assert_eq!(reading.timestamp.unwrap().as_str(), "2026-01-02T03:04:05.678Z");
+        for fraction in ["1767323045678.9", "1.767323045678e12"] {
+            let payload = format!(r#"{{"message":1,"timestamp":{fraction}}}"#);
+            assert_eq!(
+                Reading::parse(payload.as_bytes()).unwrap().timestamp.unwrap().as_str(),
+                "2026-01-02T03:04:05.678Z"
+            );
+        }
         assert_eq!(Reading::parse(br#"{"message":1}"#).unwrap().timestamp, None);
     }
 
     #[test]
     fn anything_else_names_its_reason() {
-        let cases: [(&[u8], PayloadError); 12] = [
+        let cases: [(&[u8], PayloadError); 13] = [
             (b"", PayloadError::Empty),
             (b"  ", PayloadError::Empty),
             (b"\xff", PayloadError::NotUtf8),
@@ -115,6 +129,7 @@ mod tests {
             (br#"{"message":"inf"}"#, PayloadError::NotFinite),
             (br#"{"message":null}"#, PayloadError::NoMessage),
             (br#"{"message":"1","timestamp":"soon"}"#, PayloadError::Timestamp(InvalidTimestamp)),
+            (br#"{"message":"1","timestamp":1e300}"#, PayloadError::Timestamp(InvalidTimestamp)),
         ];
         for (payload, reason) in cases {
             assert_eq!(Reading::parse(payload), Err(reason), "{:?}", String::from_utf8_lossy(payload));
