@@ -9,10 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orinoco_actors::View;
 
-use super::{Auth, AuthError, Claims, Watch};
+use super::{Auth, AuthError, Claims, Watch, now_ms};
 use crate::http::{Access, Credential, Denied, Viewer};
 
-/// Access by token; anyone sees all where `public`.
+/// Access by token; anyone sees all where `public`, but for who shows a token that is none: RFC 6750 section 3.1 has it refused, and a
+/// client learns so that it has to get another.
 pub struct TokenAccess {
     auth: Arc<Auth>,
     public: bool,
@@ -28,13 +29,20 @@ impl TokenAccess {
 #[async_trait]
 impl Access for TokenAccess {
     async fn viewer(&self, token: Option<&str>) -> Result<Viewer, Denied> {
-        if self.public {
+        if self.public && token.is_none() {
             return Ok(Viewer::of(View::All));
         }
         let claims = self.auth.live_claims(token).await.map_err(|error| match error {
             AuthError::TokenMissing => Denied::TokenMissing,
             _ => Denied::TokenInvalid,
         })?;
+        // The leeway is for calls: a socket that is open ends when its token does, so none is opened after that.
+        if claims.expires_at_ms <= now_ms() {
+            return Err(Denied::TokenInvalid);
+        }
+        if self.public {
+            return Ok(Viewer::of(View::All));
+        }
         let credential = Credential {
             login: claims.login(),
             issued_at_ms: claims.issued_at_ms,

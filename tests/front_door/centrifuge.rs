@@ -222,11 +222,14 @@ async fn a_client_stays_by_renewing_its_token_and_sees_only_its_own(library: Lib
 }
 
 async fn a_token_that_is_none_ends_with_3500_and_a_login_that_ends_with_3503(library: Library) {
+    let public = World::start(Mode::Embedded, Setup::default()).await;
     let world = World::start(Mode::Embedded, Setup::default().set("stream.public", false)).await;
-    let mut stranger = Client::start(library, &world, "none.of.ours");
-    stranger.tell(json!({"do": "connect"})).await;
-    let disconnected = stranger.event("disconnected").await;
-    assert_eq!((&disconnected["code"], &disconnected["reason"]), (&json!(3500), &json!("invalid token")));
+    for asked in [&public, &world] {
+        let mut stranger = Client::start(library, asked, "none.of.ours");
+        stranger.tell(json!({"do": "connect"})).await;
+        let disconnected = stranger.event("disconnected").await;
+        assert_eq!((&disconnected["code"], &disconnected["reason"]), (&json!(3500), &json!("invalid token")));
+    }
     let person = world.person().await;
     let mut client = Client::connected(library, &world, &person.tokens.access).await;
     assert_eq!(world.call("POST", "auth/logout", &person.tokens.access, None).await.status, 204);

@@ -6,7 +6,7 @@ use orinoco_testkit::unique_name;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::support::{Frame, Mode, Said, Setup, World, request, until, within};
+use crate::support::{Frame, Mode, Said, Setup, Socket, World, request, until, within};
 
 for_both_modes! {
     the_latest_value_is_the_one_that_was_streamed
@@ -165,4 +165,13 @@ async fn what_is_not_public_needs_a_token() {
     assert!(matches!(socket.next().await, Said::Closed(Some(3000..5000))), "an application's close code");
     let mut silent = world.watch("").await;
     assert!(matches!(silent.next().await, Said::Closed(Some(3000..5000))), "no token in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_anyone_may_watch_a_token_that_is_none_is_still_refused() {
+    let world = World::start(Mode::Embedded, Setup::default()).await;
+    assert_eq!(world.get("/api/v1/devices").await.status, 200);
+    let nonsense = [("authorization", "Bearer nonsense")];
+    request(world.daemon.http_address(), "GET", "/api/v1/devices", &nonsense).await.assert_problem(401);
+    assert!(Socket::open_as(world.daemon.ws_address(), "", "nonsense").await.is_err(), "401 in place of the upgrade");
 }

@@ -64,4 +64,7 @@ async fn an_expired_token_closes_the_socket(mode: Mode) {
     let mut socket = Socket::open_as(world.daemon.ws_address(), "", &person.tokens.access).await.unwrap();
     assert_eq!(socket.frame().await.offset, 1);
     assert!(matches!(socket.next().await, Said::Closed(Some(code)) if (3000..5000).contains(&code)));
+    let again = Socket::open_as(world.daemon.ws_address(), "", &person.tokens.access).await;
+    assert!(again.is_err(), "an expired token opens no socket");
+    world.call("GET", "devices", &person.tokens.access, None).await.assert_problem(401);
 }
