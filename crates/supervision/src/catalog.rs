@@ -153,7 +153,10 @@ impl Catalog {
     pub(crate) fn check(&self, plan: &Plan) -> Result<(), PlanError> {
         let mut check = Check { catalog: self, used: BTreeSet::new(), problems: Vec::new() };
         check.supervisor(&plan.root);
-        check.unused();
+        // Where a name is wrong, the one that is missing is likely what was meant.
+        if check.problems.is_empty() {
+            check.unused(plan.root.line);
+        }
         match check.problems {
             problems if problems.is_empty() => Ok(()),
             problems => Err(PlanError::new(&plan.file, problems)),
@@ -235,11 +238,12 @@ impl Check<'_> {
         }
     }
 
-    fn unused(&mut self) {
+    /// `line`: of the root supervisor, for want of a better place.
+    fn unused(&mut self, line: usize) {
         let catalog = self.catalog;
         for start in catalog.workers.keys().chain(catalog.pools.keys()) {
             if !self.used.contains(*start) {
-                self.problem(0, format!("`{start}` is not in the tree; add a child with start = \"{start}\""));
+                self.problem(line, format!("`{start}` is not in the tree; add a child with start = \"{start}\""));
             }
         }
         for start in catalog.groups.keys() {

@@ -102,9 +102,13 @@ fn document(problems: &mut Problems<'_>, mut top: Section<'_, '_>, file: &str) -
         None => Default::default(),
     };
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+    let mut are_all_read = true;
     for section in top.sections(problems, "supervisor", "supervisor") {
         let line = problems.line_of(section.span.start);
-        let Some(draft) = supervisor(problems, section, &defaults) else { continue };
+        let Some(draft) = supervisor(problems, section, &defaults) else {
+            are_all_read = false;
+            continue;
+        };
         if let Some(first) = drafts.get(&draft.id) {
             let message = format!("duplicate supervisor `{}`; the first is in line {}", draft.id, first.line);
             problems.add_line(line, message);
@@ -113,6 +117,10 @@ fn document(problems: &mut Problems<'_>, mut top: Section<'_, '_>, file: &str) -
         drafts.insert(draft.id.clone(), draft);
     }
     top.finish(problems, &[]);
+    // A supervisor that could not be read would be missed by those that refer to it, which is no mistake of theirs.
+    if !are_all_read {
+        return None;
+    }
     let root = resolve(problems, drafts, &root, root_line)?;
     for (line, path) in only.iter().filter(|(_, path)| !is_in_tree(&root, path)) {
         let message = format!(
@@ -248,17 +256,18 @@ fn supervisor(problems: &mut Problems<'_>, mut section: Section<'_, '_>, default
         section.refuse(problems, &["auto_shutdown"], why);
         let pool = pool(problems, &mut section, defaults);
         section.finish(problems, &["children"]);
-        (Vec::new(), pool)
+        (Some(Vec::new()), pool)
     } else {
         if strategy.is_some() {
             let why = "it needs strategy = \"simple_one_for_one\"";
             section.refuse(problems, &pool_keys, why);
         }
         let entries = section.sections(problems, "children", "child");
-        let children = entries.into_iter().filter_map(|entry| child(problems, entry, defaults, auto_shutdown));
-        let children = children.collect();
+        let children = entries.into_iter().map(|entry| child(problems, entry, defaults, auto_shutdown));
+        // All are read, for the mistakes in each.
+        let children: Vec<Option<DraftChild>> = children.collect();
         section.finish(problems, &pool_keys);
-        (children, None)
+        (children.into_iter().collect::<Option<Vec<_>>>(), None)
     };
     Some(Draft {
         id: id?,
@@ -268,7 +277,7 @@ fn supervisor(problems: &mut Problems<'_>, mut section: Section<'_, '_>, default
         period,
         intensity_scope: scope.unwrap_or(IntensityScope::Supervisor),
         auto_shutdown,
-        children,
+        children: children?,
         pool,
     })
 }
@@ -339,17 +348,17 @@ fn child(
 fn worker(problems: &mut Problems<'_>, section: &mut Section<'_, '_>, values: &mut Defaults) -> Option<WorkerPlan> {
     let start = section.required_text(problems, "start");
     let instances = match section.take("instances").map(|value| value.get_ref()) {
-        None => Instances::One,
-        Some(DeValue::String(_)) => Instances::Named(section.text(problems, "instances")?),
+        None => Some(Instances::One),
+        Some(DeValue::String(_)) => section.text(problems, "instances").map(Instances::Named),
         Some(_) => {
-            let count = section.integer(problems, "instances", 1..INSTANCES_MAX + 1)?;
-            Instances::Count(u32::try_from(count).unwrap_or(u32::MAX))
+            let count = section.integer(problems, "instances", 1..INSTANCES_MAX + 1);
+            count.map(|count| Instances::Count(u32::try_from(count).unwrap_or(u32::MAX)))
         }
     };
     worker_common(problems, section, values);
     Some(WorkerPlan {
         start: start?,
-        instances,
+        instances: instances?,
         stop_mode: values.stop_mode,
         mailbox: values.mailbox,
         watchdog: values.watchdog,

@@ -210,6 +210,22 @@ fn each_mistake_is_reported_with_file_and_line_and_remedy() {
 }
 
 #[test]
+fn a_mistake_brings_no_complaints_of_what_follows_from_it() {
+    for (from, to) in [
+        ("strategy = \"one_for_one\"", "strategy = \"one_for_al\""),
+        ("strategy = \"rest_for_one\"", "strategy = \"rest\""),
+        ("id = \"pool\", type = \"supervisor\"", "id = \"po/ol\", type = \"supervisor\""),
+        ("instances = 2", "instances = 0"),
+        ("max_children = 120000", "max_children = 0"),
+    ] {
+        let problems = problems(from, to);
+        assert_eq!(problems.lines().count(), 1, "`{from}` -> `{to}`:\n{problems}");
+    }
+    let problems = checked(|_| {}, "start = \"Child\"", "start = \"Kid\"");
+    assert_eq!(problems.lines().count(), 1, "{problems}");
+}
+
+#[test]
 fn a_circle_apart_from_the_root_is_named() {
     let text = format!(
         "{EXAMPLE}[[supervisor]]\nid = \"x\"\nstrategy = \"one_for_one\"\nchildren = [{{ id = \"y\", type = \"supervisor\" }}]\n[[supervisor]]\nid = \"y\"\nstrategy = \"one_for_one\"\nchildren = [{{ id = \"x\", type = \"supervisor\" }}]\n"
@@ -278,7 +294,7 @@ fn a_plan_and_a_catalog_must_agree_on_every_name() {
         "",
         "",
     );
-    assert_eq!(error, "supervision.toml: `Extra` is not in the tree; add a child with start = \"Extra\"");
+    assert_eq!(error, "supervision.toml:16: `Extra` is not in the tree; add a child with start = \"Extra\"");
     let error = checked(|catalog| drop(catalog.group::<crate::support::Tell>("Ghost")), "", "");
     assert!(error.contains("uses addresses of `Ghost`, but has no such actor"), "{error}");
 }
