@@ -95,20 +95,27 @@ pub(super) struct Found {
     pub(super) origin: Origin,
 }
 
+/// The text of a file that `key` of `origin` names.
+pub(super) fn read_text(path: &Path, origin: Origin, key: &str) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let message = format!("{name} can't be read: {error}");
+        Problem { origin, key: key.to_owned(), message }
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let text = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + text.iter().filter(|byte| **byte == b'\n').count();
+        let origin = Origin::File { name, line };
+        Problem { origin, key: String::new(), message: "is not UTF-8 text".to_owned() }
+    })
+}
+
 /// Reads a file. What can't be understood at all goes to `problems`.
 pub(super) fn read_file(path: &Path, origin: Origin, problems: &mut Vec<Problem>) -> Vec<Found> {
-    match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => parse_file(&text, &path.display().to_string(), problems),
-        Ok(Err(error)) => {
-            let line =
-                error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let origin = Origin::File { name: path.display().to_string(), line };
-            problems.push(Problem { origin, key: String::new(), message: "is not UTF-8 text".to_owned() });
-            Vec::new()
-        }
-        Err(error) => {
-            let message = format!("{} can't be read: {error}", path.display());
-            problems.push(Problem { origin, key: String::new(), message });
+    match read_text(path, origin, "") {
+        Ok(text) => parse_file(&text, &path.display().to_string(), problems),
+        Err(problem) => {
+            problems.push(problem);
             Vec::new()
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::error::{ConfigError, Origin, Problem};
-use super::{Config, Setting};
+use super::error::{ConfigError, Origin};
+use super::{Config, Setting, source};
 
 /// The tree that is used where there is no file: the repository's own.
 const BUILT_IN: &str = include_str!("../../supervision.toml");
@@ -33,14 +33,9 @@ impl SupervisionFile {
             None if file_default.exists() => file_default,
             None => return Ok(Self { name: "supervision.toml (built in)".to_owned(), text: BUILT_IN.to_owned() }),
         };
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self { name: path.display().to_string(), text }),
-            Err(error) => {
-                let setting = settings.iter().find(|setting| setting.key == "supervision");
-                let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
-                let message = format!("{} can't be read: {error}", path.display());
-                Err(ConfigError::new(vec![Problem { origin, key: "supervision".to_owned(), message }]))
-            }
-        }
+        let setting = settings.iter().find(|setting| setting.key == "supervision");
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        let text = source::read_text(path, origin, "supervision").map_err(|problem| ConfigError::new(vec![problem]))?;
+        Ok(Self { name: path.display().to_string(), text })
     }
 }

@@ -292,6 +292,9 @@ fn a_supervision_file_that_was_named_must_be_there_and_the_default_one_need_not(
     assert!(!built_in.text.is_empty());
     std::fs::write(&absent, "root = \"r\"").unwrap();
     assert_eq!(SupervisionFile::read_with(&Config::default(), &[], &absent).unwrap().text, "root = \"r\"");
+    std::fs::write(&absent, b"schema = 1\n# \xff\n").unwrap();
+    let problem = SupervisionFile::read_with(&Config::default(), &[], &absent).unwrap_err().to_string();
+    assert!(problem.ends_with("supervision.toml:2: is not UTF-8 text"), "{problem}");
     let (loaded, _folder) = load_text("supervision = \"no/such.toml\"\n", &[], Flags::default());
     let loaded = loaded.unwrap();
     let problem = SupervisionFile::read(&loaded.config, &loaded.settings).unwrap_err().to_string();
