@@ -39,7 +39,7 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a session that was told to end; its handlers do not wait for the client.
 pub(super) const SESSION_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// For what is left to send and the close message: a slow client that reads on within this time learns why it is closed.
-const CLOSE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// For the client's side of the closing handshake.
 const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pongs that a busy session had no room for.
@@ -395,6 +395,10 @@ impl Connection {
             return self.socket.shut_down();
         }
         if !self.client_is_done {
+            if self.reader.is_over() {
+                // It broke the protocol: its answer can't be told from the rest, so it is not made to wait for our end of the stream.
+                self.socket.end_sending();
+            }
             // Its answer, or the end of its stream.
             let _ = timeout(CLOSE_ANSWER_TIMEOUT, self.client_done()).await;
         }

@@ -74,6 +74,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether what else comes is not looked at.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Answers to pings that are not sent yet.
     pub(super) fn has_pongs(&self) -> bool {
         !self.pongs.is_empty()

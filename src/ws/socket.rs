@@ -66,13 +66,22 @@ impl TcpClient {
         }
     }
 
+    /// Ends this side of the connection: the client sees the end of the stream, and may still send.
+    pub(super) fn end_sending(&self) {
+        self.end(Shutdown::Write);
+    }
+
     /// Ends the connection. Others may hold the socket for a moment; they find it closed.
     pub(super) fn shut_down(&self) {
+        self.end(Shutdown::Both);
+    }
+
+    fn end(&self, what: Shutdown) {
         if let Some(mut encryption) = self.encryption() {
             encryption.say_goodbye(&self.stream);
         }
         // Refused where the client has closed already.
-        let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.stream, what);
     }
 
     fn encryption(&self) -> Option<MutexGuard<'_, Encryption>> {

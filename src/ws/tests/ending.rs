@@ -37,8 +37,14 @@ async fn a_breach_of_the_protocol_is_told_by_its_code() {
         client.send(&bytes).await;
         assert_eq!(client.closed().await, code);
         client.send(&frame(FIN | CLOSE, &code.to_be_bytes())).await;
+        assert!(client.ended().await, "the server ends first (RFC 6455, section 7.1.1)");
+        assert_eq!(
+            port.connections.len(),
+            1,
+            "what the client still sends is read, so that nothing breaks off the close"
+        );
         client.0.shutdown().await.unwrap();
-        assert!(client.ended().await);
+        eventually("it has left", || port.connections.is_empty()).await;
     }
     eventually("all have left", || port.connections.is_empty()).await;
 }
