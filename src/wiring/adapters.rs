@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use orinoco_embedded::{
     broker::{self, BrokerOptions, EmbeddedBroker, TlsOptions},
-    data_dir::{self, DataDir},
+    data_dir::DataDir,
     journal::{Durability, FileJournal, JournalOptions},
     leases::LocalLeases,
     log::{FileLog, FileLogOptions},
@@ -151,7 +151,7 @@ fn open_log(config: &Config, data_dir: &DataDir) -> anyhow::Result<Arc<dyn Recor
 #[must_use]
 pub fn dead_letters(config: &Config) -> Arc<dyn RecordLog> {
     match config.kafka.backend {
-        Backend::Embedded => Arc::new(ReadOnlyLog::new(&data_dir::log_of(config.data_dir()))),
+        Backend::Embedded => Arc::new(ReadOnlyLog::new(config.data_dir())),
         Backend::Service => Arc::new(KafkaLog::new(kafka_options(config))),
     }
 }

@@ -1,18 +1,24 @@
 //! The embedded log, for a command beside the daemon that writes it: dead letters can be read, and nothing else.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use orinoco_domain::{Axis, Position, RawRecord};
-use orinoco_embedded::log::DeadLetterReader;
+use orinoco_embedded::{data_dir, log::DeadLetterReader};
 use orinoco_ports::{BackendInfo, DeadLetterPage, Fetched, LogError, RecordLog};
 
-pub(super) struct ReadOnlyLog(DeadLetterReader);
+pub(super) struct ReadOnlyLog {
+    data_dir: PathBuf,
+    reader: DeadLetterReader,
+}
 
 impl ReadOnlyLog {
-    /// For the log in `directory`, which need not exist yet.
-    pub(super) fn new(directory: &Path) -> Self {
-        Self(DeadLetterReader::new(directory))
+    /// For the log below `data_dir`.
+    pub(super) fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned(), reader: DeadLetterReader::new(&data_dir::log_of(data_dir)) }
     }
 }
 
@@ -49,7 +55,13 @@ impl RecordLog for ReadOnlyLog {
     }
 
     async fn dead_letters(&self, cursor: Option<&str>, letters_max: usize) -> Result<DeadLetterPage, LogError> {
-        let (reader, cursor) = (self.0.clone(), cursor.map(str::to_owned));
+        // A mistyped one would else be one without dead letters.
+        if !self.data_dir.exists() {
+            let place = self.data_dir.display();
+            let remedy = "the daemon makes it when it starts; name it by `data_dir` or --data-dir";
+            return Err(LogError::Misconfigured(format!("there is no data directory {place}: {remedy}")));
+        }
+        let (reader, cursor) = (self.reader.clone(), cursor.map(str::to_owned));
         let read = move || reader.page(cursor.as_deref(), letters_max);
         let interrupted =
             |error| LogError::Unavailable { place: "dead letters".to_owned(), reason: format!("reading: {error}") };

@@ -110,6 +110,11 @@ fn dead_letters_that_can_not_be_read_are_not_taken_for_none() {
     let output = command(&[], &file, &["dlq", "list"]);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(stderr(&output).contains("dead-letters"), "{}", stderr(&output));
+    let mistyped = folder.path().join("mistyped");
+    let output = command(&[], &mistyped, &["dlq", "list"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(stderr(&output).contains(&format!("no data directory {}", mistyped.display())), "{}", stderr(&output));
+    assert!(!mistyped.exists());
 }
 
 fn listening_anywhere() -> Vec<(String, String)> {
