@@ -32,6 +32,8 @@ const LENGTH_MAX: usize = 4096;
 /// What a valid token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
+    /// `iss`: this daemon's, or that of one beside it.
+    pub issuer: String,
     pub user_id: UserId,
     /// `sid`: the login.
     pub session: FamilyId,
@@ -185,6 +187,7 @@ impl AccessTokens {
         }
         let orin_id = wire.orin_id.as_deref().map(DeviceId::parse).transpose().map_err(|_| InvalidToken::Claims)?;
         Ok(Claims {
+            issuer: wire.iss,
             user_id: UserId(wire.sub.parse().map_err(|_| InvalidToken::Claims)?),
             session: wire.sid,
             roles: wire.roles,

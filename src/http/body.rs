@@ -54,9 +54,9 @@ pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
         let detail = "send a JSON object with the header `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    // serde would take the members of a structure from an array as well, by their order.
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::bad_request("the body is an array; send a JSON object"));
+    // serde would take the members of a structure from an array as well, by their order; of other values it tells this program's types.
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::bad_request("the body is not a JSON object; send one"));
     }
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the body is not as expected: {}", safe(&error))))
@@ -112,7 +112,9 @@ mod tests {
         let error = parse("application/json", r#"{"orinId":4711}"#).unwrap_err();
         assert!(error.contains("expected a string") && !error.contains("4711"), "{error}");
         assert!(parse("application/json", "").is_err());
-        assert!(parse("application/json", " [\"d\"]").unwrap_err().contains("send a JSON object"));
+        for other in [" [\"d\"]", "null", "\"d\"", "1"] {
+            assert!(parse("application/json", other).unwrap_err().contains("not a JSON object"), "{other}");
+        }
         assert!(json_or_default::<Body>(&HeaderMap::new(), b"").is_ok());
     }
 

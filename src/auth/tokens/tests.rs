@@ -111,7 +111,8 @@ fn a_token_of_ours_says_what_it_was_made_from() {
 fn the_vector_that_the_others_are_made_from_is_taken() {
     let world = World::new();
     assert!(world.with_claims(json!({})).is_ok());
-    assert!(world.with_claims(json!({ "iss": "http://localhost:9999" })).is_ok(), "another daemon of this machine");
+    let beside = world.with_claims(json!({ "iss": "http://localhost:9999" })).unwrap();
+    assert_eq!(beside.issuer, "http://localhost:9999", "another daemon of this machine");
     assert!(world.with_header(json!({ "typ": "application/AT+JWT" })).is_ok());
 }
 

@@ -40,7 +40,7 @@ section! {
         signup: Signup = "signup", OneOf::new(), Fixed("open"), Live;
         /// Seconds for which an access token is valid.
         access_token_ttl: Duration = "access_token_ttl_s", seconds(1..=86_400), Fixed("300");
-        /// Seconds for which a refresh token is valid.
+        /// Seconds from a login to its end, however often its refresh token is replaced.
         refresh_token_ttl: Duration = "refresh_token_ttl_s", seconds(1..=31_536_000), Fixed("604800"), Live;
         /// Seconds for which a QR challenge is valid.
         challenge_ttl: Duration = "challenge_ttl_s", seconds(1..=3600), Fixed("120"), Live;

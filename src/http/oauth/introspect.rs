@@ -23,7 +23,7 @@ pub(super) async fn introspect(request: &Request) -> Result<Response, OAuthError
     let token = request.form.required("token")?;
     let shown = match present(auth, token, &request.caller).await? {
         // Its account and its login are asked for as well: a resource server wants to know what holds now.
-        Some(Presented::Access(_)) => signed_in(auth, token).await?.map(|signed_in| of_access(auth, &signed_in)),
+        Some(Presented::Access(_)) => signed_in(auth, token).await?.map(|signed_in| of_access(&signed_in)),
         Some(Presented::Refresh { account, family, is_live: true }) => Some(of_refresh(auth, &account, &family)),
         Some(Presented::Refresh { is_live: false, .. }) | None => None,
     };
@@ -31,7 +31,7 @@ pub(super) async fn introspect(request: &Request) -> Result<Response, OAuthError
     Ok(answer(StatusCode::OK, &shown.unwrap_or_else(|| json!({ "active": false }))))
 }
 
-fn of_access(auth: &Auth, signed_in: &SignedIn) -> Value {
+fn of_access(signed_in: &SignedIn) -> Value {
     let SignedIn { account, claims } = signed_in;
     json!({
         "active": true,
@@ -43,7 +43,7 @@ fn of_access(auth: &Auth, signed_in: &SignedIn) -> Value {
         "iat": claims.issued_at_ms / 1000,
         "sub": claims.user_id.to_string(),
         "aud": AUDIENCE,
-        "iss": auth.tokens.issuer(),
+        "iss": claims.issuer,
         "jti": claims.token_id,
         "sid": claims.session,
     })
