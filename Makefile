@@ -29,7 +29,7 @@ faults: ## The tests of faults in full, on release builds: 1,000 kills of each t
 	cargo test --locked -p orinoco --features faults --test front_door -- --nocapture --test-threads 1 kills_under_load::
 	ORINOCO_TEST_BINARY=$(RELEASE)/orinoco \
 	ORINOCO_TEST_KILLS=100 ORINOCO_TEST_FRAMES_BETWEEN=1000 ORINOCO_TEST_OUTAGE_S=30 \
-	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 ORINOCO_TEST_CLIENT_KILLS=30 \
+	ORINOCO_TEST_SOAK_S=1200 ORINOCO_TEST_BROKER_KILLS=20 ORINOCO_TEST_AT_ONCE=1000 ORINOCO_TEST_ROUNDS=1000 ORINOCO_TEST_CLIENT_KILLS=30 \
 	ORINOCO_TEST_SILENCE_MS_MAX=2000 ORINOCO_TEST_ANSWER_MS_MAX=11000 ORINOCO_TEST_KEEP_ALIVE_S=10 \
 	ORINOCO_TEST_LOG_AWAY_S=600 ORINOCO_TEST_MESSAGES=1000000 ORINOCO_TEST_RATE=6000 \
 	cargo test --locked -p orinoco --test front_door -- --nocapture --test-threads 1 crash:: data_loss:: journal_damage:: outages:: produce_retries:: sharing:: supervision:: soak:: nothing_is_lost_or_repeated login::races login::kills
