@@ -10,7 +10,8 @@ const SCREEN = { viewport: { width: 1280, height: 860 }, deviceScaleFactor: 2 };
 async function screenWithCode(browser) {
   const screen = await browser.page(SCREEN);
   await screen.goto('/login');
-  await screen.locator('.qr[data-status=PENDING] img').waitFor();
+  // Where it is in the page, it need not be painted yet.
+  await screen.locator('.qr[data-status=PENDING] img').evaluate((image) => image.decode());
   return screen;
 }
 
