@@ -9,7 +9,7 @@ use super::{
     device::Device,
     figure::Figure,
     usage::push,
-    world::{DEADLINE, Mode, World, counter, wait_for_counter},
+    world::{DEADLINE, Mode, World, wait_for_counter},
 };
 
 pub(crate) const ABOUT: &str = "1,000 or 10,000 plain WebSockets watch all of 20 devices; one message at a time is published, as many as \
@@ -51,7 +51,7 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
             let what = format!("a delivery, {sockets} sockets");
             push(&mut figures, Figure::new(what, mode.name(), "CPU µs"), each_us);
         }
-        let conflated = counter(&daemon, "orinoco_frames_conflated_total").await?;
+        let conflated = daemon.counter("orinoco_frames_conflated_total").await?;
         anyhow::ensure!(conflated == 0.0, "{conflated} frames were conflated");
     }
     Ok(figures)

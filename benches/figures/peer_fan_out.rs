@@ -19,7 +19,7 @@ use super::{
     fan_out::{DELIVERIES_PER_SECOND, DEVICES, Mover, NO_PINGS, ROUND_S},
     figure::Figure,
     peer::{self, Comparison, in_turn},
-    world::{DEADLINE, Mode, World, counter, wait_for_counter},
+    world::{DEADLINE, Mode, World, wait_for_counter},
 };
 
 macro_rules! about {
@@ -207,7 +207,7 @@ impl Server {
             }
         }
         if let Running::Ours(ours) = &self.running {
-            let conflated = counter(&ours.daemon, "orinoco_frames_conflated_total").await?;
+            let conflated = ours.daemon.counter("orinoco_frames_conflated_total").await?;
             ensure!(conflated == 0.0, "{conflated} frames were conflated");
         }
         Ok([each_us, (idle.rss_bytes as f64 - before.rss_bytes as f64) / sockets as f64 / KIB])

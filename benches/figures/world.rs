@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use orinoco_testkit::{
     Daemon, DaemonConfig, Kafka, Mosquitto, Postgres, Redis, RedisKind, poll_until, process_is_running,
 };
@@ -175,22 +175,11 @@ pub(crate) async fn wait_for_counter(daemon: &Daemon, name: &str, count: usize) 
     let mut last = 0.0;
     let what = format!("{name} to reach {count}");
     let waited = poll_until(DEADLINE, &what, async || {
-        last = counter(daemon, name).await.unwrap_or(last);
+        last = daemon.counter(name).await.unwrap_or(last);
         (last >= count as f64).then_some(())
     });
     let waited = waited.await;
     waited.with_context(|| format!("it is {last}; the daemon's log ends:\n{}", log_tail(daemon)))
-}
-
-/// A counter of `/metrics`, summed over its labels; 0 where it was never counted.
-pub(crate) async fn counter(daemon: &Daemon, name: &str) -> anyhow::Result<f64> {
-    let answer = daemon.get("/metrics").await?;
-    if answer.status != 200 {
-        bail!("/metrics answers {}", answer.status);
-    }
-    let lines = answer.body.lines().filter_map(|line| line.strip_prefix(name));
-    let values = lines.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
-    Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
 }
 
 fn log_tail(daemon: &Daemon) -> String {

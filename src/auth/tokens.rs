@@ -55,6 +55,12 @@ impl Claims {
         Login { user_id: self.user_id, session: self.session }
     }
 
+    /// Whether `exp` is over, the leeway left out.
+    #[must_use]
+    pub fn has_expired(&self, now_ms: i64) -> bool {
+        self.expires_at_ms <= now_ms
+    }
+
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.roles.contains(&Role::Admin)

@@ -37,7 +37,7 @@ impl Access for TokenAccess {
             _ => Denied::TokenInvalid,
         })?;
         // The leeway is for calls: a socket that is open ends when its token does, so none is opened after that.
-        if claims.expires_at_ms <= now_ms() {
+        if claims.has_expired(now_ms()) {
             return Err(Denied::TokenInvalid);
         }
         if self.public {

@@ -158,7 +158,7 @@ impl Leave {
     }
 }
 
-/// When the token expires, by this process's own clock. One that is taken for its leeway's sake has expired.
+/// When the token expires, by this process's own clock.
 fn until(credential: Credential) -> Instant {
     let left_ms = u64::try_from(credential.expires_at_ms - now_ms()).unwrap_or(0);
     Instant::now() + Duration::from_millis(left_ms)

@@ -123,6 +123,20 @@ impl Daemon {
         http::get(&self.http, path).await
     }
 
+    /// A counter of `/metrics`, summed over its labels; 0 where it was never counted.
+    ///
+    /// # Errors
+    /// No answer, or another than 200.
+    pub async fn counter(&self, name: &str) -> anyhow::Result<f64> {
+        let answer = self.get("/metrics").await?;
+        if answer.status != 200 {
+            bail!("/metrics answers {}", answer.status);
+        }
+        let lines = answer.body.lines().filter_map(|line| line.strip_prefix(name));
+        let values = lines.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
+        Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
+    }
+
     /// Waits until `/readyz` answers 200.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub(super) async fn present(auth: &Auth, token: &str, caller: &Caller) -> Result
         Ok(token) => present_refresh(auth, &token, caller).await,
         Err(_) => match auth.claims(Some(token)) {
             // The clocks of others may be off; the one that made it is not.
-            Ok(claims) if claims.expires_at_ms <= now_ms() => Ok(None),
+            Ok(claims) if claims.has_expired(now_ms()) => Ok(None),
             Ok(claims) => Ok(Some(Presented::Access(claims))),
             Err(AuthError::TokenInvalid) => Ok(None),
             Err(error) => Err(error),

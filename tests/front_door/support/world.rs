@@ -250,14 +250,6 @@ impl World {
         answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// Of a metric with a label: the sum over all its values.
-    pub(crate) async fn metric_sum(&self, name: &str) -> Option<f64> {
-        let answer = self.daemon.get("/metrics").await.ok()?;
-        let lines =
-            answer.body.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
-        lines.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
-    }
-
     /// The objects that a command with `--json` prints.
     pub(crate) fn json(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
         let output = self.command(arguments);
