@@ -34,6 +34,7 @@ mod openapi;
 mod outages;
 mod parts;
 mod produce_retries;
+mod redelivery;
 mod reload;
 mod replay;
 mod rest;

@@ -1,14 +1,14 @@
 //! One step of a partition in the making.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use orinoco_domain::{
-    Axis, CoordinateData, CoordinateRecord, DeviceId, Frame, Position, RecordId,
-    pairing::{self, Yielded},
+    Axis, CoordinateRecord, DeviceId, Position, RecordId,
+    pairing::{self, Effect, Yielded},
 };
-use orinoco_ports::{Batch, DeviceUpdate, PublishedFrame, StoreError};
+use orinoco_ports::{Batch, DeviceUpdate, PublishedFrame};
 
-use super::{RedisWriterArguments, Replica};
+use super::{RedisWriterArguments, Replica, repeats::Repeats};
 
 pub(super) struct Building<'a> {
     replica: &'a mut Replica,
@@ -18,13 +18,18 @@ pub(super) struct Building<'a> {
     /// Frames by device; a device without frames has a new state only. Ordered, so that equal input gives equal steps.
     changed: BTreeMap<DeviceId, Vec<Yielded>>,
     marks: BTreeMap<String, u64>,
-    /// What the store holds of devices with a record that may be a repeat, before this step.
-    histories: HashMap<DeviceId, Vec<CoordinateData>>,
+    /// Of the records that are fed.
+    repeats: Repeats,
     repeated: u64,
 }
 
 impl<'a> Building<'a> {
-    pub(super) fn new(replica: &'a mut Replica, arguments: &'a RedisWriterArguments, partition: u32) -> Self {
+    pub(super) fn new(
+        replica: &'a mut Replica,
+        arguments: &'a RedisWriterArguments,
+        partition: u32,
+        repeats: Repeats,
+    ) -> Self {
         Self {
             now_ms: arguments.clock.now_ms(),
             replica,
@@ -32,7 +37,7 @@ impl<'a> Building<'a> {
             partition,
             changed: BTreeMap::new(),
             marks: BTreeMap::new(),
-            histories: HashMap::new(),
+            repeats,
             repeated: 0,
         }
     }
@@ -42,40 +47,25 @@ impl<'a> Building<'a> {
         self.repeated
     }
 
-    /// # Errors
-    /// History could not be read: nothing may be applied.
-    pub(super) async fn feed(&mut self, record: CoordinateRecord) -> Result<(), StoreError> {
-        if let Some(id) = &record.id
-            && !self.is_new(&record, id)
-        {
+    pub(super) fn feed(&mut self, record: CoordinateRecord) {
+        if record.id.as_ref().is_some_and(|id| !self.is_new(record.axis, id)) || self.is_repeat(&record) {
             self.repeated += 1;
-            return Ok(());
+        } else {
+            self.advance(record);
         }
-        if self.may_be_repeat(&record) && self.is_repeat(&record).await? {
-            self.repeated += 1;
-            return Ok(());
-        }
-        self.advance(record);
-        Ok(())
     }
 
-    fn may_be_repeat(&self, record: &CoordinateRecord) -> bool {
-        let state = self.replica.devices.get(&record.device);
-        record.redelivered || state.is_some_and(|state| pairing::is_late(state, record))
+    fn is_repeat(&self, record: &CoordinateRecord) -> bool {
+        let Some(state) = self.replica.devices.get(&record.device) else { return false };
+        pairing::may_be_repeat(state, record)
+            && (pairing::is_held(state, record) || self.repeats.contain(record) || self.has_yielded(record))
     }
 
-    async fn is_repeat(&mut self, record: &CoordinateRecord) -> Result<bool, StoreError> {
-        let device = &record.device;
-        if !self.histories.contains_key(device) {
-            let history = self.history(device).await?;
-            self.histories.insert(device.clone(), history);
-        }
-        let Some(state) = self.replica.devices.get(device) else { return Ok(false) };
-        let rule = self.arguments.rule.pairing;
-        let here: Vec<CoordinateData> =
-            self.changed.get(device).into_iter().flatten().map(|yielded| yielded.data.clone()).collect();
-        let stored = self.histories.get(device).map_or(&[][..], Vec::as_slice);
-        Ok(pairing::is_repeat(state, record, rule, stored) || pairing::is_repeat(state, record, rule, &here))
+    /// In this step.
+    fn has_yielded(&self, record: &CoordinateRecord) -> bool {
+        let effect = Effect::of(record);
+        let mut yielded = self.changed.get(&record.device).into_iter().flatten();
+        yielded.any(|yielded| Effect::shown_by(&yielded.data, self.arguments.rule.pairing).any(|shown| shown == effect))
     }
 
     /// Marks of records that are known by their place in the axis's topic mean nothing any more.
@@ -89,8 +79,8 @@ impl<'a> Building<'a> {
     }
 
     /// One highest mark an origin and axis: an origin's records come in order, retries included.
-    fn is_new(&mut self, record: &CoordinateRecord, id: &RecordId) -> bool {
-        let key = format!("{}:{}", record.axis.name(), id.mark_key());
+    fn is_new(&mut self, axis: Axis, id: &RecordId) -> bool {
+        let key = format!("{}:{}", axis.name(), id.mark_key());
         let mark = self.replica.marks.entry(key.clone()).or_insert(0);
         // Kafka offsets start at 0; a mark is one more than the last sequence.
         if id.sequence < *mark {
@@ -129,18 +119,6 @@ impl<'a> Building<'a> {
             }
         }
         !self.changed.is_empty()
-    }
-
-    /// What the store holds of the device.
-    async fn history(&self, device: &DeviceId) -> Result<Vec<CoordinateData>, StoreError> {
-        let page = self.arguments.store.history(self.partition, device, 0, self.arguments.history_max).await?;
-        let decode = |frame: &Frame| {
-            frame.decode().map_err(|error| StoreError::Corrupt {
-                place: format!("history of {device}"),
-                reason: error.to_string(),
-            })
-        };
-        page.frames.iter().map(decode).collect()
     }
 
     pub(super) fn finish(self, from: Position, to: Position) -> Batch {

@@ -4,6 +4,7 @@
 //! only, and is dropped whenever it isn't known whether one was applied. Fencing, position and revision are checked in the store.
 
 mod batch;
+mod repeats;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,6 +20,7 @@ use orinoco_ports::{Applied, Batch, Clock, CoordinateStore, Span, StoreError};
 use orinoco_supervision::{Actor, Context, Failure, Group, Message, Reply, fault};
 use tokio::time::Instant;
 
+use self::{batch::Building, repeats::Repeats};
 use crate::{DeviceCensus, Health, KafkaConsumerMessage, Tracer};
 
 /// What a store may take for one step; its own timeouts are shorter.
@@ -209,14 +211,16 @@ impl RedisWriterState {
             return Ok(ApplyOutcome::Moved);
         }
         let records = sorted.records.len() as u64;
-        let mut building = batch::Building::new(&mut replica, &self.arguments, self.partition);
-        sorted.made_anew.into_iter().for_each(|axis| building.forget_offsets(axis));
-        for record in sorted.records {
-            if let Err(error) = building.feed(record).await {
+        let repeats = match Repeats::find(&self.arguments, self.partition, &replica, &sorted.records).await {
+            Ok(repeats) => repeats,
+            Err(error) => {
                 self.arguments.health.down(&self.component, &error);
                 return Ok(ApplyOutcome::Unavailable(error.to_string()));
             }
-        }
+        };
+        let mut building = Building::new(&mut replica, &self.arguments, self.partition, repeats);
+        sorted.made_anew.into_iter().for_each(|axis| building.forget_offsets(axis));
+        sorted.records.into_iter().for_each(|record| building.feed(record));
         let repeated = building.repeated();
         let step = building.finish(sorted.from, sorted.to);
         let frames = frame_count(&step);
@@ -276,7 +280,7 @@ impl RedisWriterState {
         }
         let Some(mut replica) = self.replica.take() else { return Ok(()) };
         let position = replica.position;
-        let mut building = batch::Building::new(&mut replica, &self.arguments, self.partition);
+        let mut building = Building::new(&mut replica, &self.arguments, self.partition, Repeats::default());
         if !building.expire() {
             self.replica = Some(replica);
             return Ok(());

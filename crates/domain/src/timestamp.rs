@@ -57,6 +57,13 @@ impl Timestamp {
     pub fn unix_ns(&self) -> i128 {
         self.unix_ns
     }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z, rounded down.
+    #[must_use]
+    pub fn unix_ms(&self) -> i64 {
+        // RFC 3339 has years of four digits.
+        self.unix_ns.div_euclid(1_000_000) as i64
+    }
 }
 
 impl Serialize for Timestamp {

@@ -18,6 +18,8 @@ pub fn advance(
         state.ingest_epoch = state.ingest_epoch.max(ingest_epoch);
     }
     let CoordinateRecord { device, axis, message, value, timestamp, .. } = record;
+    let until_ms = state.until_ms_mut(axis);
+    *until_ms = timestamp.unix_ms().max(*until_ms);
     let half = Half { axis, axis_value: AxisValue { value, message, timestamp }, arrived_ms: now_ms };
     let mut out = Output { state, device: &device, epoch, yielded: Vec::new() };
     if late {
@@ -56,23 +58,22 @@ pub fn next_expiry_ms(state: &DeviceState, rule: &PairingRule) -> Option<i64> {
     state.pending.iter().map(|half| half.arrived_ms.saturating_add(rule.grace_ms)).min()
 }
 
-/// Whether a record that the broker may have delivered twice (or that an older ingest owner wrote) is already in effect:
-/// equal in axis, timestamp and message to the axis's latest value, to a half that waits, or (by its number) to one of `history`.
+/// Whether a record has to be compared with what is in effect: the broker may have delivered it twice, or an older ingest owner wrote
+/// it, and the axis had messages of its time or later before.
 #[must_use]
-pub fn is_repeat(state: &DeviceState, record: &CoordinateRecord, pairing: Pairing, history: &[CoordinateData]) -> bool {
+pub fn may_be_repeat(state: &DeviceState, record: &CoordinateRecord) -> bool {
+    (record.redelivered || is_late(state, record)) && record.timestamp.unix_ms() <= state.until_ms(record.axis)
+}
+
+/// Whether a record that may be a repeat is equal in axis, timestamp and message to the axis's latest value or to a half that waits.
+/// What else is in effect is in history; see [`Effect`](super::Effect).
+#[must_use]
+pub fn is_held(state: &DeviceState, record: &CoordinateRecord) -> bool {
     let same = |axis: Axis, held: &AxisValue| {
         axis == record.axis && held.timestamp.unix_ns() == record.timestamp.unix_ns() && held.message == record.message
     };
-    let in_history = |data: &CoordinateData| {
-        // In a pair both axes moved; else the other coordinate is older than the frame's timestamp.
-        let is_pair = pairing == Pairing::Timestamp && !data.unpaired && !data.late;
-        (is_pair || data.source == record.axis)
-            && data.timestamp.unix_ns() == record.timestamp.unix_ns()
-            && data.coordinate(record.axis).to_bits() == record.value.to_bits()
-    };
     state.axis(record.axis).is_some_and(|held| same(record.axis, held))
         || state.pending.iter().any(|half| same(half.axis, &half.axis_value))
-        || history.iter().any(in_history)
 }
 
 /// Whether the record is from an older ingest owner than one already applied: exempt from order, and compared with history first.

@@ -6,6 +6,7 @@
 //! Invariants: offsets count +1 for each CoordinateData; nothing that is late moves the latest value; no half is ever dropped.
 
 mod decide;
+mod effect;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Axis, CoordinateData, Timestamp};
 
-pub use decide::{advance, expire, is_late, is_repeat, next_expiry_ms};
+pub use decide::{advance, expire, is_held, is_late, may_be_repeat, next_expiry_ms};
+pub use effect::Effect;
 
 /// `stream.pairing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,12 +66,40 @@ pub struct DeviceState {
     /// The highest ingest epoch seen; what carries a lower one is late.
     #[serde(default)]
     pub ingest_epoch: u64,
+    /// No x message so far had a timestamp later than this, ms since 1970, rounded down. A state that was stored without it could have
+    /// had any.
+    #[serde(default = "unknown_ms")]
+    pub x_until_ms: i64,
+    /// As of x.
+    #[serde(default = "unknown_ms")]
+    pub y_until_ms: i64,
     /// In order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<Half>,
 }
 
+/// Not later than this is every timestamp.
+fn unknown_ms() -> i64 {
+    i64::MAX
+}
+
 impl DeviceState {
+    /// No message of the axis so far had a later timestamp, ms since 1970, rounded down.
+    #[must_use]
+    pub fn until_ms(&self, axis: Axis) -> i64 {
+        match axis {
+            Axis::X => self.x_until_ms,
+            Axis::Y => self.y_until_ms,
+        }
+    }
+
+    fn until_ms_mut(&mut self, axis: Axis) -> &mut i64 {
+        match axis {
+            Axis::X => &mut self.x_until_ms,
+            Axis::Y => &mut self.y_until_ms,
+        }
+    }
+
     #[must_use]
     pub fn axis(&self, axis: Axis) -> Option<&AxisValue> {
         match axis {

@@ -114,6 +114,12 @@ fn what_an_older_ingest_owner_wrote_is_marked_late() {
     assert_eq!(state.x.as_ref().map(|x| x.value), Some(1.0));
 }
 
+/// Whether a writer that read all of history would skip it.
+fn is_repeat(state: &DeviceState, record: &CoordinateRecord, pairing: Pairing, history: &[CoordinateData]) -> bool {
+    let effect = Effect::of(record);
+    is_held(state, record) || history.iter().any(|data| Effect::shown_by(data, pairing).any(|shown| shown == effect))
+}
+
 #[test]
 fn a_repeat_is_told_by_axis_timestamp_and_number() {
     let (mut state, rule) = (DeviceState::default(), rule(Pairing::Latest));
@@ -125,6 +131,27 @@ fn a_repeat_is_told_by_axis_timestamp_and_number() {
     assert!(is_repeat(&state, &record(Axis::Y, 2.0, 11), Pairing::Latest, &history));
     assert!(!is_repeat(&state, &record(Axis::Y, 2.0, 13), Pairing::Latest, &history));
     assert!(!is_repeat(&state, &record(Axis::X, 5.0, 10), Pairing::Latest, &history));
+}
+
+#[test]
+fn only_what_is_redelivered_and_not_later_than_all_before_may_be_a_repeat() {
+    let (mut state, rule) = (DeviceState::default(), rule(Pairing::Latest));
+    let redelivered = |axis, instant| CoordinateRecord { redelivered: true, ..record(axis, 1.0, instant) };
+    feed(&mut state, &rule, record(Axis::X, 1.0, 10), 0);
+    feed(&mut state, &rule, record(Axis::X, 1.0, 5), 0);
+    feed(&mut state, &rule, record(Axis::Y, 1.0, 7), 0);
+    assert!(may_be_repeat(&state, &redelivered(Axis::X, 10)));
+    assert!(!may_be_repeat(&state, &redelivered(Axis::X, 11)));
+    assert!(!may_be_repeat(&state, &redelivered(Axis::Y, 8)), "each axis has its own");
+    assert!(!may_be_repeat(&state, &record(Axis::X, 1.0, 10)), "the broker delivered it once");
+}
+
+#[test]
+fn a_state_that_was_stored_without_its_latest_time_could_have_had_any() {
+    let stored = r#"{"x":{"value":1.0,"message":"1","timestamp":"2026-01-02T03:04:05Z"},"head":1}"#;
+    let state: DeviceState = serde_json::from_str(stored).unwrap();
+    let record = CoordinateRecord { redelivered: true, ..record(Axis::X, 1.0, 4_000_000_000_000) };
+    assert!(may_be_repeat(&state, &record));
 }
 
 fn halves() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
@@ -167,5 +194,17 @@ proptest! {
             prop_assert_eq!(feed(&mut stored, &rule, half, *now_ms), expected);
         }
         prop_assert_eq!(stored, kept);
+    }
+
+    #[test]
+    fn no_repeat_is_taken_for_a_new_message(halves in halves(), by_timestamp: bool) {
+        let rule = rule(if by_timestamp { Pairing::Timestamp } else { Pairing::Latest });
+        let (mut state, mut history) = (DeviceState::default(), Vec::new());
+        for (index, (is_x, instant, _)) in halves.iter().enumerate() {
+            let half = record(if *is_x { Axis::X } else { Axis::Y }, index as f64, *instant - 5);
+            history.extend(feed(&mut state, &rule, half.clone(), 0).into_iter().map(|yielded| yielded.data));
+            let again = CoordinateRecord { redelivered: true, ..half };
+            prop_assert!(may_be_repeat(&state, &again) && is_repeat(&state, &again, rule.pairing, &history));
+        }
     }
 }
