@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use orinoco_domain::{
-    CoordinateRecord, DeviceId, Frame, RecordId,
+    CoordinateRecord, DeviceId, Frame,
     pairing::{self, Effect},
 };
 use orinoco_ports::StoreError;
@@ -54,13 +54,12 @@ impl Repeats {
 
 /// At least those that may be repeats when it is their turn: after a record of a newer ingest owner in the same batch they are late, too.
 fn suspects(replica: &Replica, records: &[CoordinateRecord]) -> HashMap<DeviceId, HashSet<Effect>> {
-    let ingest_epoch =
-        |record: &CoordinateRecord| record.id.as_ref().and_then(RecordId::ingest_epoch).unwrap_or(u64::MAX);
-    let newest = records.iter().map(ingest_epoch).filter(|epoch| *epoch < u64::MAX).max().unwrap_or(0);
+    let newest = records.iter().filter_map(CoordinateRecord::ingest_epoch).max();
     let mut suspects: HashMap<DeviceId, HashSet<Effect>> = HashMap::new();
     for record in records {
         let Some(state) = replica.devices.get(&record.device) else { continue };
-        if pairing::may_be_repeat(state, record) || ingest_epoch(record) < newest {
+        let is_older = record.ingest_epoch().is_some_and(|epoch| Some(epoch) < newest);
+        if is_older || pairing::may_be_repeat(state, record) {
             suspects.entry(record.device.clone()).or_default().insert(Effect::of(record));
         }
     }

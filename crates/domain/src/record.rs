@@ -117,6 +117,12 @@ impl RawRecord {
 }
 
 impl CoordinateRecord {
+    /// Under which ingest ownership it was written; `None` for a record that no ingest owner wrote.
+    #[must_use]
+    pub fn ingest_epoch(&self) -> Option<u64> {
+        self.id.as_ref().and_then(RecordId::ingest_epoch)
+    }
+
     /// The record as the log keeps it: key = device, value as in the entity table, headers `orinoco-id` and, when given, `traceparent`.
     #[must_use]
     pub fn encode(&self, timestamp_ms: i64, traceparent: Option<&str>) -> RawRecord {

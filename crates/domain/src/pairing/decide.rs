@@ -14,7 +14,7 @@ pub fn advance(
     now_ms: i64,
 ) -> Vec<Yielded> {
     let late = is_late(state, &record);
-    if let Some(ingest_epoch) = record.id.as_ref().and_then(crate::RecordId::ingest_epoch) {
+    if let Some(ingest_epoch) = record.ingest_epoch() {
         state.ingest_epoch = state.ingest_epoch.max(ingest_epoch);
     }
     let CoordinateRecord { device, axis, message, value, timestamp, .. } = record;
@@ -79,8 +79,7 @@ pub fn is_held(state: &DeviceState, record: &CoordinateRecord) -> bool {
 /// Whether the record is from an older ingest owner than one already applied: exempt from order, and compared with history first.
 #[must_use]
 pub fn is_late(state: &DeviceState, record: &CoordinateRecord) -> bool {
-    let ingest_epoch = record.id.as_ref().and_then(crate::RecordId::ingest_epoch);
-    ingest_epoch.is_some_and(|ingest_epoch| ingest_epoch < state.ingest_epoch)
+    record.ingest_epoch().is_some_and(|ingest_epoch| ingest_epoch < state.ingest_epoch)
 }
 
 struct Output<'a> {
